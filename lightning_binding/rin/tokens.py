@@ -1,0 +1,61 @@
+"""Between pictures and tokens: patches of images and videos as rows of a matrix, and back.
+
+An image is a video of one frame. The numbers of a patch are ordered (time, row, column, channel), as TensorFlow's
+convolution kernel and `depth_to_space` order them; torch's `pixel_shuffle`, channel first, differs.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A grid of patches.
+
+    Attributes:
+        temporal: Frames of a patch, s.
+        spatial: Height and width of a patch in pixels, p.
+        channels: Channels of the picture, C.
+    """
+
+    temporal: int
+    spatial: int
+    channels: int
+
+    @property
+    def size(self) -> int:
+        """Numbers in a patch, P = s p^2 C."""
+        return self.temporal * self.spatial**2 * self.channels
+
+    def count(self, frames: int, height: int, width: int) -> int:
+        """Patches of a video; a last temporal patch that is not full counts (it is padded with zeros)."""
+        return -(-frames // self.temporal) * (height // self.spatial) * (width // self.spatial)
+
+    def to_rows(self, video: Tensor) -> Tensor:
+        """Cuts a video (B, T, C, H, W) into rows (B, n, P)."""
+        missing = -video.shape[1] % self.temporal  # "SAME" padding of TensorFlow, which puts the odd one last
+        if missing:
+            video = F.pad(video, (0, 0, 0, 0, 0, 0, missing // 2, missing - missing // 2))
+        return rearrange(
+            video,
+            "b (t s) c (h p) (w q) -> b (t h w) (s p q c)",
+            s=self.temporal,
+            p=self.spatial,
+            q=self.spatial,
+        )
+
+    def to_video(self, rows: Tensor, frames: int, height: int, width: int) -> Tensor:
+        """Puts rows (B, n, P) together as a video (B, T, C, H, W); frames beyond T are cut off."""
+        video = rearrange(
+            rows,
+            "b (t h w) (s p q c) -> b (t s) c (h p) (w q)",
+            s=self.temporal,
+            p=self.spatial,
+            q=self.spatial,
+            h=height // self.spatial,
+            w=width // self.spatial,
+        )
+        return video[:, :frames]
