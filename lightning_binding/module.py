@@ -1,0 +1,150 @@
+"""BindingModule: what every method's LightningModule shares. No method is in it."""
+
+import copy
+import importlib
+import inspect
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, instantiate_module
+from torch import nn
+
+from lightning_binding.errors import InputError
+from lightning_binding.hparams import plain_arguments
+from lightning_binding.optim import parameter_groups
+from lightning_binding.weights import load_weights, read_checkpoint
+
+
+class _Shared:
+    """Holds a factory, and is not copied: the factories of jsonargparse reach the Trainer, which cannot be copied."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+class BindingModule(LightningModule):
+    """A LightningModule with injected optimizer and scheduler, weights to start from, and compilation.
+
+    A method overrides `trained()` and `compiled()` where the defaults do not fit.
+
+    Args:
+        optimizer: Factory of the optimizer: a class with its arguments in YAML, a callable on parameters in Python.
+        scheduler: Factory of the learning-rate scheduler, a callable on the optimizer; it is stepped after every
+            optimizer step. None keeps the rate constant.
+        init_from: Checkpoint or safetensors file whose weights the run starts from; its optimizer and step are
+            ignored. To go on with a run, give `--ckpt_path` instead.
+        compile: Compile the networks with `torch.compile`, in place, when a stage begins: True, or a mapping of
+            arguments such as `{mode: max-autotune}`.
+    """
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        init_from: str | None = None,
+        compile: bool | dict[str, Any] = False,
+    ) -> None:
+        super().__init__()
+        self._optimizer, self._scheduler = _Shared(optimizer), _Shared(scheduler)
+        self._init_from, self._compile = init_from, compile
+
+    def save_hyperparameters(
+        self, *args: Any, ignore: Any = None, frame: types.FrameType | None = None, logger: bool = True
+    ) -> None:
+        """Saves the constructor's arguments as plain data; call it in the subclass's constructor.
+
+        From Python, what has no plain description (a network, an optimizer's factory) is left out, and is given again
+        to `from_checkpoint` if it is needed.
+        """
+        here = inspect.currentframe()
+        frame = frame or (here.f_back if here else None)
+        super().save_hyperparameters(*args, ignore=ignore, frame=frame, logger=logger)
+        if "_class_path" in self.hparams:  # the command line's own description
+            return
+        described = plain_arguments(self.hparams)
+        described["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        described["_instantiator"] = "lightning.pytorch.cli.instantiate_module"
+        self.hparams.clear()
+        self.hparams.update(described)
+        self._hparams_initial = copy.deepcopy(self._hparams)
+
+    def trained(self) -> nn.Module:
+        """The part whose parameters are trained and averaged; the module itself by default."""
+        return self
+
+    def compiled(self) -> list[nn.Module]:
+        """The networks that `compile` compiles; those of `trained()` by default."""
+        return [self.trained()] if self.trained() is not self else list(self.children())
+
+    def configure_optimizers(self) -> Any:
+        """The injected optimizer on `parameter_groups`, and the injected scheduler, stepped with it."""
+        optimizer = self._optimizer.value(parameter_groups(self.trained().parameters()))
+        if self._scheduler.value is None:
+            return optimizer
+        scheduler = self._scheduler.value(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def setup(self, stage: str) -> None:
+        """Loads `init_from` when a fit begins, and compiles once."""
+        if stage == "fit" and self._init_from is not None:
+            load_weights(self.trained(), self._init_from)
+            self._init_from = None
+        if self._compile:
+            options: Mapping[str, Any] = {} if self._compile is True else self._compile
+            for network in self.compiled():
+                network.compile(**options)  # in place: the names in the state dict stay as they are
+            self._compile = False
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes the class down, so that `from_checkpoint` needs the file alone."""
+        checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, **arguments: Any) -> Self:
+        """The module of a checkpoint, whatever its class, on the CPU and in evaluation mode.
+
+        With the `EMA` callback in the run, these are the averaged weights. Nothing is unpickled but plain data.
+
+        Args:
+            path: A checkpoint that a run of this package wrote.
+            **arguments: Constructor arguments that override those in the checkpoint, or that it could not hold.
+
+        Raises:
+            InputError: If the file is missing, damaged, or not a checkpoint of a `BindingModule`.
+        """
+        found = cls._class(read_checkpoint(path).get("class_path", ""), path)
+        module: Self = found.load_from_checkpoint(path, map_location="cpu", weights_only=True, **arguments)
+        return module.eval()
+
+    @classmethod
+    def from_description(cls, class_path: str, hyper_parameters: dict[str, Any], weights: str | Path) -> Self:
+        """The module of a class with saved hyper-parameters, and weights for its `trained()` part.
+
+        Raises:
+            InputError: If the class cannot be imported or the weights do not fit.
+        """
+        arguments = {key: value for key, value in hyper_parameters.items() if key != "_instantiator"}
+        module: Self = instantiate_module(cls._class(class_path, weights), arguments)
+        load_weights(module.trained(), weights)
+        return module.eval()
+
+    @classmethod
+    def _class(cls, class_path: str, path: str | Path) -> type[Self]:
+        module_name, _, class_name = class_path.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"{path} was written by the class {class_path or '(none)'}, which cannot be imported: put its module "
+                "on PYTHONPATH, or give a checkpoint that `lightning-binding fit` wrote."
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, cls)):
+            raise InputError(f"{path} holds a {class_path}, expected a {cls.__name__}.")
+        return found

@@ -1,0 +1,210 @@
+"""RINDiffusion: images and videos by diffusion with a RIN, or any network of its call, as a LightningModule."""
+
+import inspect
+from typing import Any
+
+import timm
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lightning_binding.errors import InputError
+from lightning_binding.module import BindingModule
+from lightning_binding.names import did_you_mean
+from lightning_binding.rin.checks import check_labels
+from lightning_binding.rin.diffusion import Diffusion
+from lightning_binding.rin.network import RIN
+from lightning_binding.rin.objectives import Epsilon, Objective
+from lightning_binding.rin.sampling import Sampling
+from lightning_binding.rin.schedules import Schedule, Sigmoid
+
+
+class RINDiffusion(BindingModule):
+    """Trains a Recurrent Interface Network as a diffusion model, and samples from it.
+
+    Args:
+        network: Name of a preset in timm's registry (`timm.list_models("rin_*")`), or a network of a RIN's call.
+        network_options: Arguments that override those of the preset, such as `{num_classes: 100}`.
+        schedule: Noise schedule gamma(t) in training; None is the paper's sigmoid of temperature 0.9.
+        objective: What the network predicts: `Epsilon`, `X0`, `V` or `Flow`; None is `Epsilon`, as in the paper.
+        input_scale: Factor b on the data; below 1 the process is noisier, which suits large images (2301.10972).
+        normalize_input: Divide the network's input by its standard deviation; set it with `input_scale` below 1.
+        self_conditioning: Share of training examples that are given the latents of a first pass.
+        label_dropout: Share of training examples with the null label; guidance needs some.
+        sampling: How samples are drawn; None is `Sampling()`, 50 steps of DDIM.
+        optimizer: Factory of the optimizer.
+        scheduler: Factory of the learning-rate scheduler, stepped after every optimizer step; None keeps the rate.
+        init_from: Checkpoint or safetensors file whose weights the run starts from.
+        compile: Compile the network with `torch.compile`: True, or a mapping of its arguments.
+    """
+
+    def __init__(
+        self,
+        network: str | nn.Module = "rin_emoji32",
+        network_options: dict[str, Any] | None = None,
+        schedule: Schedule | None = None,
+        objective: Objective | None = None,
+        input_scale: float = 1.0,
+        normalize_input: bool = False,
+        self_conditioning: float = 0.9,
+        label_dropout: float = 0.0,
+        sampling: Sampling | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        init_from: str | None = None,
+        compile: bool | dict[str, Any] = False,
+    ) -> None:
+        super().__init__(optimizer, scheduler, init_from, compile)
+        self.save_hyperparameters()
+        self.network = create_network(network, network_options or {}) if isinstance(network, str) else network
+        self.diffusion = Diffusion(
+            schedule or Sigmoid(),
+            objective or Epsilon(),
+            input_scale,
+            normalize_input,
+            self_conditioning,
+            label_dropout,
+        )
+        self.sampling = sampling or Sampling()
+        self.generator: torch.Generator | None = None  # of the training draws, on the module's device
+        self._generator_state: Tensor | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the pictures."""
+        size = int(self.network.image_size)
+        return int(self.network.in_channels), size, size
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 0 for an unconditional network."""
+        return int(self.network.num_classes)
+
+    def trained(self) -> nn.Module:
+        """The network is what is trained, averaged and compiled."""
+        return self.network
+
+    def on_fit_start(self) -> None:
+        """Makes the generator of the training draws: every rank has its own, and a checkpoint's goes on."""
+        self.generator = torch.Generator(self.device).manual_seed(torch.initial_seed() % 2**63 + self.global_rank)
+        if self._generator_state is not None:
+            self.generator.set_state(self._generator_state)
+            self._generator_state = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the generator's state."""
+        super().on_save_checkpoint(checkpoint)
+        if self.generator is not None:
+            checkpoint["generator"] = self.generator.get_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the generator's state up again when the fit begins."""
+        self._generator_state = checkpoint.get("generator")
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Looks at the labels while they are on the CPU, where that costs nothing."""
+        if self.num_classes and "label" in batch:
+            check_labels(batch["label"], self.num_classes)
+        return batch
+
+    def losses(self, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        """The loss of each example of a batch, (B,)."""
+        x_0 = self.diffusion.from_images(batch["image"])
+        label = batch.get("label") if self.num_classes else None
+        return self.diffusion.losses(self.network, x_0, label, generator=generator).loss
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The mean loss of a batch `{image: uint8 (B, C, H, W), label: (B,)}`."""
+        loss = self.losses(batch, self.generator).mean()
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """The same loss, with draws that are the same in every validation."""
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        loss = self.losses(batch, generator).mean()
+        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch["image"]))
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """The loss on the test set."""
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        loss = self.losses(batch, generator).mean()
+        self.log("test/loss", loss, sync_dist=True, batch_size=len(batch["image"]))
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One sample for each label of the batch, uint8 (B, C, H, W)."""
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        label = batch.get("label") if self.num_classes else None
+        return self.sample(len(batch["image"]), label=label, generator=generator)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num: int,
+        *,
+        label: Tensor | None = None,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> Tensor:
+        """Draws pictures with the current weights.
+
+        Args:
+            num: How many.
+            label: Classes (num,); None takes the classes in turn.
+            steps: Sampling steps; None takes those of `sampling`.
+            generator: Source of the noise, on the module's device; None is seeded with 0.
+            batch_size: Pictures that are sampled at a time.
+            progress: Show a progress bar over all steps.
+
+        Returns:
+            uint8 pictures (num, C, H, W) on the module's device.
+
+        Raises:
+            InputError: If a label is outside the classes.
+        """
+        generator = generator or torch.Generator(self.device).manual_seed(0)
+        if self.num_classes:
+            label = torch.arange(num) % self.num_classes if label is None else label
+            check_labels(label.cpu(), self.num_classes)
+            label = label.to(self.device)
+        training = self.network.training
+        self.network.eval()
+        pictures = []
+        batches = [min(batch_size, num - start) for start in range(0, num, batch_size)]
+        with tqdm(total=len(batches) * (steps or self.sampling.steps), desc="sampling", disable=not progress) as bar:
+            for index, size in enumerate(batches):
+                noise = torch.randn(size, *self.image_shape, device=self.device, generator=generator)
+                x_0 = self.sampling(
+                    self.network,
+                    self.diffusion,
+                    noise,
+                    None if label is None else label[index * batch_size :][:size],
+                    steps=steps,
+                    generator=generator,
+                    on_step=lambda step, x_0: bar.update(),
+                )
+                pictures.append(self.diffusion.to_images(x_0))
+        self.network.train(training)
+        return torch.cat(pictures)
+
+
+def create_network(name: str, options: dict[str, Any]) -> nn.Module:
+    """A network from timm's registry.
+
+    Raises:
+        InputError: If the name is unknown, or an option is not one of the preset's.
+    """
+    if not timm.is_model(name):
+        raise InputError(f"unknown network {name!r}{did_you_mean(name, timm.list_models('rin_*'))}")
+    try:
+        network: nn.Module = timm.create_model(name, **options)
+    except TypeError as error:
+        known = inspect.signature(RIN).parameters
+        wrong = next((option for option in options if option not in known), None)
+        if wrong is None:
+            raise
+        raise InputError(f"network_options: {name} has no option {wrong!r}{did_you_mean(wrong, known)}") from error
+    return network

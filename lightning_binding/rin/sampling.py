@@ -1,0 +1,97 @@
+"""How a trained network is sampled: the sampler, its steps, guidance."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lightning_binding.errors import InputError
+from lightning_binding.rin.diffusion import Diffusion, Network
+from lightning_binding.rin.guidance import guided
+from lightning_binding.rin.samplers import SAMPLERS, Denoiser
+from lightning_binding.rin.schedules import Schedule, ShiftedCosine
+
+
+class Sampling:
+    """The settings of a sampler, and its call.
+
+    Args:
+        sampler: Name in `rin.samplers.SAMPLERS` (`ddim`, `ddpm`, `heun`, …), or a function of their signature.
+        steps: Sampling steps.
+        schedule: gamma(t) in sampling, which need not be that of training; None is the original's cosine.
+        guidance: Scale w in (1 + w) conditional - w unconditional; 0 is none.
+        guidance_interval: The part of gamma in [0, 1] in which guidance acts.
+        time_difference: Steps that the target of each step is moved ahead, `td` in Analog Bits.
+        clip: Clip x_0 to the range of the data at every step.
+
+    Raises:
+        InputError: If the sampler's name is unknown.
+    """
+
+    def __init__(
+        self,
+        sampler: str = "ddim",
+        steps: int = 50,
+        schedule: Schedule | None = None,
+        guidance: float = 0.0,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        time_difference: float = 0.0,
+        clip: bool = True,
+    ) -> None:
+        if sampler not in SAMPLERS:
+            raise InputError(f"unknown sampler {sampler!r}; known are {', '.join(sorted(SAMPLERS))}.")
+        self.sampler, self.steps, self.schedule = sampler, steps, schedule or ShiftedCosine()
+        self.guidance, self.guidance_interval = guidance, guidance_interval
+        self.time_difference, self.clip = time_difference, clip
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        network: Network,
+        diffusion: Diffusion,
+        noise: Tensor,
+        label: Tensor | None = None,
+        context: Tensor | None = None,
+        *,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+        on_step: Callable[[int, Tensor], None] | None = None,
+    ) -> Tensor:
+        """Samples.
+
+        Args:
+            network: The denoiser.
+            diffusion: The process that it was trained on.
+            noise: Standard normal noise of the shape of the samples.
+            label: Classes (B,); None is the null label.
+            context: Clean frames.
+            steps: Overrides `self.steps`.
+            generator: Source of the noise of stochastic samplers.
+            on_step: Called with the index and the estimate of x_0 after every step.
+
+        Returns:
+            x_0 in [-b, b], of the shape of `noise`.
+        """
+
+        def conditioned(label: Tensor | None) -> Denoiser:
+            def denoise(x: Tensor, gamma: Tensor, latents: Tensor | None) -> tuple[Tensor, Tensor]:
+                prediction, latents, _ = network(diffusion.network_input(x), gamma, label, latents, context)
+                assert prediction is not None and latents is not None
+                return prediction.float(), latents
+
+            return denoise
+
+        denoise = conditioned(label)
+        if self.guidance != 0 and label is not None:
+            denoise = guided(denoise, conditioned(None), self.guidance, self.guidance_interval)
+        return SAMPLERS[self.sampler](
+            denoise,
+            noise,
+            steps=steps or self.steps,
+            schedule=self.schedule,
+            objective=diffusion.objective,
+            clip=diffusion.input_scale if self.clip else None,
+            time_difference=self.time_difference,
+            generator=generator,
+            on_step=on_step,
+        )

@@ -1,0 +1,90 @@
+"""Reading weights: checkpoints and safetensors, with clear sentences when they do not fit."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from lightning_binding.errors import InputError
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Reads a Lightning checkpoint on the CPU, plain data only.
+
+    Raises:
+        InputError: If the file is missing, truncated, or holds more than plain data.
+    """
+    path = existing(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a different class for every kind of damage
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as a checkpoint ({reason}): is it damaged or still written?") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"{path} is not a checkpoint of Lightning: it has no state_dict.")
+    return checkpoint
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Reads the weights of a safetensors file or of a checkpoint's state dict.
+
+    Raises:
+        InputError: If the file is missing or damaged.
+    """
+    path = existing(path)
+    if path.suffix != ".safetensors":
+        return dict(read_checkpoint(path)["state_dict"])
+    try:
+        return safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} cannot be read as safetensors ({error}): is it damaged?") from error
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a file that is there; raises `InputError` otherwise."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; expected a checkpoint (.ckpt) or weights (.safetensors).")
+    return path
+
+
+def load_weights(network: nn.Module, path: str | Path) -> None:
+    """Loads weights into a network; a checkpoint's prefix (`network.`) is taken off where there is one.
+
+    Raises:
+        InputError: If names or shapes are not those of the network, as with another preset's weights.
+    """
+    weights = read_weights(path)
+    wanted = network.state_dict()
+    if not set(weights) & set(wanted):
+        prefixes = {name.split(".", 1)[0] + "." for name in weights}
+        weights = next(
+            (
+                {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+                for prefix in sorted(prefixes)
+                if any(name.removeprefix(prefix) in wanted for name in weights if name.startswith(prefix))
+            ),
+            weights,
+        )
+    raise_mismatch(weights, wanted, path)
+    network.load_state_dict(weights)
+
+
+def raise_mismatch(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raises an `InputError` that names the first weights that do not fit, if any."""
+    missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
+    shapes = [name for name in wanted if name in weights and wanted[name].shape != weights[name].shape]
+    if missing or extra or shapes:
+        parts = [f"lacks {missing[0]} and {len(missing) - 1} more" if missing else ""]
+        parts += [f"has {extra[0]} and {len(extra) - 1} more that the network lacks" if extra else ""]
+        if shapes:
+            given, expected = tuple(weights[shapes[0]].shape), tuple(wanted[shapes[0]].shape)
+            parts += [f"has {shapes[0]} of shape {given}, the network {expected}"]
+        raise InputError(
+            f"{path} does not fit the network: it {'; it '.join(part for part in parts if part)}. "
+            "Are these the weights of another preset?"
+        )
