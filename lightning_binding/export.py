@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -67,4 +67,3 @@ def load(path: str | Path) -> BindingModule:
     if "hyper_parameters" not in metadata:
         raise InputError(f"{path} has weights, but not how they were made: give a file that `export` wrote.")
     return BindingModule.from_description(metadata["class_path"], json.loads(metadata["hyper_parameters"]), path)
-

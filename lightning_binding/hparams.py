@@ -6,13 +6,14 @@ object whose class keeps each constructor argument under the argument's name bec
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 
-class Undescribed(Exception):  # noqa: N818  (a signal between the functions of this file, not an error of the user's)
+class Undescribed(Exception):
     """The value has no plain description."""
 
 
@@ -30,9 +31,10 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, nn.Module | type) or callable(getattr(value, "__code__", None)) or inspect.isroutine(value):
+    if isinstance(value, nn.Module | type | partial) or inspect.isroutine(value):
         raise Undescribed
-    names = list(inspect.signature(type(value).__init__).parameters)[1:]
+    has_arguments = type(value).__init__ is not object.__init__
+    names = list(inspect.signature(type(value)).parameters) if has_arguments else []
     if not all(hasattr(value, name) for name in names):
         raise Undescribed
     path = f"{type(value).__module__}.{type(value).__qualname__}"

@@ -45,9 +45,7 @@ class WarmupCosine(LambdaLR):
         InputError: If the steps or the fraction are out of range.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, fraction: float = 1.0
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, fraction: float = 1.0) -> None:
         if not 0 <= warmup_steps < total_steps:
             raise InputError(f"warmup_steps={warmup_steps} must be at least 0 and below total_steps={total_steps}.")
         if not 0 < fraction <= 1:

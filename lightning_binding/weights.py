@@ -23,7 +23,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different class for every kind of damage
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as a checkpoint ({reason}): is it damaged or still written?") from error
+        raise InputError(
+            f"{path} cannot be read as a checkpoint ({reason}): is it damaged or still written?"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} is not a checkpoint of Lightning: it has no state_dict.")
     return checkpoint

@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")  # no screen is needed

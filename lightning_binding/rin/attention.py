@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_binding.errors import InputError
-from lightning_binding.rin.network import RIN
+from lightning_binding.rin.network import RIN, Block
 
 
 @dataclass
@@ -52,12 +52,13 @@ def record_attention(network: nn.Module) -> Iterator[AttentionMaps]:
     if not isinstance(network, RIN):
         raise InputError(f"attention maps are those of a RIN's reads and writes; got a {type(network).__name__}.")
     maps = AttentionMaps()
-    reads = [block.read.attention for block in network.blocks]
-    writes = [block.write.attention for block in network.blocks if block.write is not None]
+    blocks = [block for block in network.blocks if isinstance(block, Block)]
+    reads = [block.read.attention for block in blocks]
+    writes = [block.write.attention for block in blocks if block.write is not None]
 
     def collect(module: nn.Module, inputs: object, output: object) -> None:
-        maps.read.append([weights for attention in reads for weights in attention.recorded])
-        maps.write.append([weights for attention in writes for weights in attention.recorded])
+        maps.read.append([weights for attention in reads for weights in attention.recorded or []])
+        maps.write.append([weights for attention in writes for weights in attention.recorded or []])
         for attention in reads + writes:
             attention.recorded = []
 

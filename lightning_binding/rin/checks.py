@@ -47,7 +47,7 @@ def check_frames(frames: int, context_frames: int) -> None:
     """A clip has frames to predict."""
     require(
         frames > context_frames >= 0,
-        f"context_frames={context_frames} of frames={frames} leaves nothing to predict: context_frames must be smaller.",
+        f"context_frames={context_frames} of frames={frames} leaves nothing to predict: make it smaller.",
     )
 
 
@@ -74,9 +74,9 @@ def check_input(
     batch = x.shape[0]
     require(tuple(gamma.shape) == (batch,), f"gamma has shape {tuple(gamma.shape)}, expected ({batch},).")
     if network.context_frames:
-        shape = (batch, network.context_frames, *expected)
+        clip = (batch, network.context_frames, *expected)
         given = None if context is None else tuple(context.shape)
-        require(given == shape, f"context has shape {given}, expected {shape} (option context_frames).")
+        require(given == clip, f"context has shape {given}, expected {clip} (option context_frames).")
     else:
         require(context is None, "context was given to a network without context frames: set context_frames.")
     if latents is not None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_binding.errors import InputError
 from lightning_binding.export import load

@@ -1,8 +1,8 @@
 """What a RIN costs, in closed form: parameters, and multiply-accumulates of a forward pass.
 
-A multiply-accumulate is two floating-point operations. `torch.utils.flop_counter` counts operations; many papers print
-multiply-accumulates as "FLOPs". A training step with latent self-conditioning costs about four forward passes: the first
-pass, the second, and its backward.
+A multiply-accumulate is two floating-point operations. `torch.utils.flop_counter` counts operations; many papers
+print multiply-accumulates as "FLOPs". A training step with latent self-conditioning costs about four forward passes:
+the first pass, the second, and its backward.
 """
 
 from lightning_binding.rin.network import RIN

@@ -70,7 +70,7 @@ def dpmpp_2m_sde(
         run.report(index, x_0)
         ratio = then.noise / now.noise
         decay = ratio * now.signal / then.signal  # e^-h
-        fresh = 1 - decay**2
+        fresh = max(1 - decay**2, 0.0)  # of two equal levels, round-off may make it negative
         x = ratio * decay * x + then.signal * fresh * extrapolate(x_0, now, then)
         x = x + then.noise * math.sqrt(fresh) * run.draw(x)
     return x_0
@@ -129,4 +129,6 @@ class _Extrapolation:
             return x_0
         h = then.half_log_snr - now.half_log_snr
         h_before = now.half_log_snr - before[1].half_log_snr
+        if h_before <= 0:  # two levels at the schedule's floor: the evaluations say nothing about a slope
+            return x_0
         return x_0 + h / (2 * h_before) * (x_0 - before[0])

@@ -1,7 +1,7 @@
 """RINDiffusion: images and videos by diffusion with a RIN, or any network of its call, as a LightningModule."""
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -73,13 +73,13 @@ class RINDiffusion(BindingModule):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the pictures."""
-        size = int(self.network.image_size)
-        return int(self.network.in_channels), size, size
+        size = cast(int, self.network.image_size)
+        return cast(int, self.network.in_channels), size, size
 
     @property
     def num_classes(self) -> int:
         """Number of classes, 0 for an unconditional network."""
-        return int(self.network.num_classes)
+        return cast(int, self.network.num_classes)
 
     def trained(self) -> nn.Module:
         """The network is what is trained, averaged and compiled."""

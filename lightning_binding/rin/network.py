@@ -20,7 +20,7 @@ from lightning_binding.rin.layers import (
     glorot_,
     layer_norm,
 )
-from lightning_binding.rin.tokens import Patches, sinusoids
+from lightning_binding.rin.tokens import Patches
 
 
 class RINOutput(NamedTuple):
@@ -76,8 +76,6 @@ class RIN(nn.Module):
         drop_path: Probability of dropping a residual branch of the latent computation.
         attention_dropout: Dropout on the self-attention weights.
         time_scale: Factor on gamma before the sinusoids of the time token.
-        sinusoidal_positions: Begin the learned positions of the interface with sinusoids of row and column, of unit
-            variance, in place of the original's noise of 0.02: short trainings find their way sooner.
 
     Raises:
         InputError: If sizes do not fit together (a patch that does not divide the size, heads that do not divide
@@ -105,7 +103,6 @@ class RIN(nn.Module):
         drop_path: float = 0.0,
         attention_dropout: float = 0.0,
         time_scale: float = 1000.0,
-        sinusoidal_positions: bool = False,
     ) -> None:
         super().__init__()
         condition_tokens = 1 + (num_classes > 0)
@@ -117,7 +114,8 @@ class RIN(nn.Module):
         self.image_size, self.in_channels, self.num_classes = image_size, in_channels, num_classes
         self.frames, self.context_frames = frames, context_frames
         self.num_latents, self.latent_dim, self.interface_dim = latents, latent_dim, interface_dim
-        self.layers, self.latent_mlp_ratio, self.interface_mlp_ratio = list(blocks), latent_mlp_ratio, interface_mlp_ratio
+        self.layers = list(blocks)
+        self.latent_mlp_ratio, self.interface_mlp_ratio = latent_mlp_ratio, interface_mlp_ratio
         self.patches = Patches(temporal_patch, patch_size, in_channels)
         self.noisy_tokens = self.patches.count(frames - context_frames, image_size, image_size)
         tokens = self.noisy_tokens + self.patches.count(context_frames, image_size, image_size)
@@ -144,10 +142,6 @@ class RIN(nn.Module):
         self.readout_norm = layer_norm(interface_dim)
         self.readout = nn.Linear(interface_dim, self.patches.size)
         self.reset_parameters()
-        if sinusoidal_positions:
-            side = image_size // patch_size
-            with torch.no_grad():
-                self.interface_position.copy_(sinusoids(tokens // side**2, side, side, interface_dim))
 
     def reset_parameters(self) -> None:
         """The original's initialisation: Glorot-uniform kernels, zero biases, and a zero scale of `previous_norm`."""
@@ -186,7 +180,8 @@ class RIN(nn.Module):
         rows = self.patches.to_rows(video)
         if context is not None:
             rows = torch.cat([rows, self.patches.to_rows(context)], dim=1)
-        return self.stem_norm(self.stem(rows)) + self.interface_position[: rows.shape[1]]
+        interface: Tensor = self.stem_norm(self.stem(rows)) + self.interface_position[: rows.shape[1]]
+        return interface
 
     def condition(self, gamma: Tensor, label: Tensor | None, previous: Tensor | None) -> Tensor:
         """Latents Z = [E_z, time, class] + LN(Z' + FFN(Z')) before the first block, (B, m, D)."""
@@ -199,7 +194,8 @@ class RIN(nn.Module):
             tokens.append(self.class_token(one_hot)[:, None])
         latents = torch.cat([token.to(tokens[0].dtype) for token in tokens], dim=1)
         previous = torch.zeros_like(latents) if previous is None else previous
-        return latents + self.previous_norm(previous + self.previous(previous))
+        warm_start: Tensor = self.previous_norm(previous + self.previous(previous))
+        return latents + warm_start
 
     def forward(
         self,

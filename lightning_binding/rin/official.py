@@ -14,33 +14,32 @@ from torch import Tensor, nn
 from lightning_binding.errors import InputError
 from lightning_binding.rin.layers import Attention, CrossUnit, FeedForward, SelfUnit
 
-RENAMED = {
-    "latents": "latents",
-    "latent_dim": "latent_dim",
-    "latent_mlp_ratio": "latent_mlp_ratio",
-    "latent_heads": "latent_heads",
-    "interface_dim": "interface_dim",
-    "interface_mlp_ratio": "interface_mlp_ratio",
-    "cross_heads": "cross_heads",
-    "image_size": "image_size",
-    "patch_size": "patch_size",
-    "classes": "num_classes",
-    "time_scale": "time_scale",
-    "frames": "frames",
-    "temporal_patch": "temporal_patch",
-    "context_frames": "context_frames",
+SIZES = {
+    "latents",
+    "latent_dim",
+    "latent_mlp_ratio",
+    "latent_heads",
+    "interface_dim",
+    "interface_mlp_ratio",
+    "cross_heads",
+    "image_size",
+    "patch_size",
+    "time_scale",
+    "frames",
+    "temporal_patch",
+    "context_frames",
 }
 
 
 def options(config: Mapping[str, Any] | str) -> dict[str, Any]:
     """Constructor arguments of `RIN` from the original's sizes; raises `InputError` for an unknown one."""
     sizes = dict(json.loads(config) if isinstance(config, str) else config)
-    blocks = sizes.pop("blocks")
-    unknown = sorted(set(sizes) - set(RENAMED))
+    blocks, classes = sizes.pop("blocks"), sizes.pop("classes", 0)
+    unknown = sorted(set(sizes) - SIZES)
     if unknown:
-        raise InputError(f"unknown sizes {unknown} in the configuration; known are blocks and {sorted(RENAMED)}.")
+        raise InputError(f"unknown sizes {unknown}; known are blocks, classes, {', '.join(sorted(SIZES))}.")
     layers = [int(k) for k in blocks.split(",")] if isinstance(blocks, str) else list(blocks)
-    return {"blocks": layers} | {RENAMED[name]: value for name, value in sizes.items()}
+    return {"blocks": layers, "num_classes": classes} | sizes
 
 
 def convert(weights: Mapping[str, Any], network: nn.Module) -> dict[str, Tensor]:
@@ -117,7 +116,7 @@ def _attention_name(ours: str) -> str:
 
 
 def _unit_name(ours: str) -> str:
-    """`blocks.1.read` is `rin/read_unit_1/…`; layer k of a block's computation has the suffix `_k`, except the first."""
+    """`blocks.1.read` is `rin/read_unit_1/…`; layers of a block's computation end in `_k`, except the first."""
     parts = ours.split(".")
     if len(parts) < 3 or parts[0] != "blocks":
         return ""

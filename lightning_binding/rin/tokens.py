@@ -6,7 +6,6 @@ convolution kernel and `depth_to_space` order them; torch's `pixel_shuffle`, cha
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
@@ -60,22 +59,3 @@ class Patches:
             w=width // self.spatial,
         )
         return video[:, :frames]
-
-
-def sinusoids(frames: int, height: int, width: int, dim: int) -> Tensor:
-    """Sinusoidal codes of unit variance for the places of a grid, (frames * height * width, dim), time first.
-
-    Half of the numbers tell the row, half the column; with several frames a third code is added for the time.
-    """
-
-    def code(places: int, features: int) -> Tensor:
-        frequencies = 10_000 ** (-torch.arange(-(-features // 2)) / max(1, features // 2))
-        angles = torch.arange(places)[:, None] * frequencies
-        return (torch.cat([angles.sin(), angles.cos()], dim=1) * 2**0.5)[:, :features]
-
-    rows, columns = code(height, dim - dim // 2), code(width, dim // 2)
-    plane = torch.cat(
-        [rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1
-    ).reshape(1, height * width, dim)
-    times = code(frames, dim)[:, None] if frames > 1 else torch.zeros(1, 1, dim)
-    return (plane + times).reshape(-1, dim)

@@ -25,13 +25,9 @@ def load(name: str) -> tuple[RIN, Fixture]:
     weights = {key: arrays[key] for key in arrays.files if key.startswith("weight/")}
     network = RIN.from_official(weights, str(arrays["config"])).eval()
     tensors = {
-        key: torch.from_numpy(arrays[key])
-        for key in arrays.files
-        if key != "config" and not key.startswith("weight/")
+        key: torch.from_numpy(arrays[key]) for key in arrays.files if key != "config" and not key.startswith("weight/")
     }
-    return network, {
-        key: tensor.movedim(-1, -3) if tensor.ndim >= 4 else tensor for key, tensor in tensors.items()
-    }
+    return network, {key: tensor.movedim(-1, -3) if tensor.ndim >= 4 else tensor for key, tensor in tensors.items()}
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +80,7 @@ def test_video_network() -> None:
     ("stored", "time_difference", "guidance"),
     [("sample_ddim", 0, 0), ("sample_ddim_td1", 1, 0), ("sample_ddim_guided", 0, 1.5)],
 )
-def test_trajectories(
-    image: tuple[RIN, Fixture], stored: str, time_difference: float, guidance: float
-) -> None:
+def test_trajectories(image: tuple[RIN, Fixture], stored: str, time_difference: float, guidance: float) -> None:
     network, arrays = image
 
     def conditioned(label: Tensor | None) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -108,7 +102,7 @@ def test_missing_and_left_over_variables(image: tuple[RIN, Fixture]) -> None:
     fewer = {key: value for key, value in weights.items() if "output_linear/bias" not in key}
     with pytest.raises(InputError, match="no variable rin/output_linear/bias"):
         RIN.from_official(fewer, config)
-    with pytest.raises(InputError, match="left over.*extra"):
+    with pytest.raises(InputError, match=r"left over.*extra"):
         RIN.from_official(weights | {"rin/extra": np.zeros(1)}, config)
     with pytest.raises(InputError, match="shape"):
         RIN.from_official(weights, config.replace('"latents": 8', '"latents": 9'))
