@@ -70,7 +70,7 @@ def dpmpp_2m_sde(
         run.report(index, x_0)
         ratio = then.noise / now.noise
         decay = ratio * now.signal / then.signal  # e^-h
-        fresh = max(1 - decay**2, 0.0)  # of two equal levels, round-off may make it negative
+        fresh = 1 - decay**2
         x = ratio * decay * x + then.signal * fresh * extrapolate(x_0, now, then)
         x = x + then.noise * math.sqrt(fresh) * run.draw(x)
     return x_0

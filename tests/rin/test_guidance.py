@@ -101,5 +101,7 @@ def test_guiding_gaussians_of_one_variance_moves_the_mean(sampler: Sampler) -> N
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], words: str) -> None:
+    conditional, unconditional = branches()
+    arguments: dict[str, Any] = {"scale": 1.0} | options
     with pytest.raises(InputError, match=words):
-        guided(**({"conditional": branches()[0], "unconditional": branches()[1], "scale": 1.0} | options))
+        guided(conditional, unconditional, **arguments)

@@ -79,7 +79,7 @@ def test_symmetric_sigmoid_is_symmetric_about_one_half(t: float, end: float, tem
 @given(st.floats(0.0, 1.0), st.floats(0.0, 0.4), st.floats(0.6, 1.0), st.floats(0.3, 3.0))
 def test_general_cosine_is_its_formula(t: float, start: float, end: float, temperature: float) -> None:
     def curve(position: float) -> float:
-        return math.cos(position * math.pi / 2) ** (2 * temperature)
+        return float(math.cos(position * math.pi / 2) ** (2 * temperature))
 
     expected = (curve(t * (end - start) + start) - curve(end)) / (curve(start) - curve(end))
     gamma = Cosine(start, end, temperature)(torch.tensor(t, dtype=torch.float64)).item()
