@@ -5,11 +5,13 @@ value and output projections are separate parameters: LAMB's trust ratio is take
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 LAYER_NORM_EPS = 1e-6
 
@@ -76,6 +78,31 @@ class Attention(nn.Module):
         return out
 
 
+class GELULinear(torch.autograd.Function):
+    """Linear(GELU(h)) that keeps h alone for the backward pass and computes GELU(h) there again.
+
+    The hidden units are the largest activations of a RIN; keeping them once in place of twice saves a quarter of the
+    memory of a training step, for one more pass over them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Maps hidden (..., h) with weight (out, h) and bias (out,) to (..., out)."""
+        ctx.save_for_backward(hidden, weight)
+        return F.linear(F.gelu(hidden), weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of hidden, weight and bias."""
+        hidden, weight = ctx.saved_tensors
+        grad = grad.to(hidden.dtype)
+        grad_hidden = torch.ops.aten.gelu_backward(grad @ weight.to(grad.dtype), hidden)
+        rows = grad.flatten(0, -2)
+        grad_weight = rows.T @ F.gelu(hidden).flatten(0, -2)
+        return grad_hidden, grad_weight.to(weight.dtype), rows.sum(dim=0).to(weight.dtype)
+
+
 class FeedForward(nn.Module):
     """LN, Linear, exact GELU, dropout, Linear; without the residual.
 
@@ -94,7 +121,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps tokens (B, n, width) to (B, n, width)."""
-        out: Tensor = self.contract(self.dropout(F.gelu(self.expand(self.norm(x)))))
+        hidden = self.expand(self.norm(x))
+        if self.training and self.dropout.p == 0:
+            recomputed: Tensor = GELULinear.apply(hidden, self.contract.weight, self.contract.bias)
+            return recomputed
+        out: Tensor = self.contract(self.dropout(F.gelu(hidden)))
         return out
 
 

@@ -281,3 +281,28 @@ def test_inputs_that_do_not_fit() -> None:
         network(x, gamma, label, None, torch.zeros(3, 2, 3, 8, 8))
     with pytest.raises(InputError, match="unconditional"):
         tiny(num_classes=0)(x, gamma, label)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_recomputed_activations_change_no_gradient(precision: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer, x = FeedForward(16, 4), torch.randn(3, 5, 16, requires_grad=True)
+    plain = lambda x: layer.contract(nn.functional.gelu(layer.expand(layer.norm(x))))  # noqa: E731
+    gradients = []
+    for forward in (layer, plain):
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            loss = forward(x).float().square().sum()
+        gradients.append(torch.autograd.grad(loss, [x, *layer.parameters()]))
+    for ours, theirs in zip(*gradients, strict=True):
+        assert ours.dtype == theirs.dtype
+        tolerance = 1e-5 if precision == torch.float32 else 2e-2
+        assert (ours - theirs).norm() <= tolerance * theirs.norm()
+
+
+def test_a_first_pass_without_gradient_leaves_those_of_the_second_alone() -> None:
+    network, (x, gamma, label) = tiny().train(), batch()
+    with torch.autocast("cpu", torch.bfloat16):  # a cast cached without gradient must not be used again
+        with torch.no_grad():
+            latents = network(x, gamma, label, readout=False).latents
+        network(x, gamma, label, latents).prediction.float().square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_binding.errors import InputError
@@ -17,6 +17,7 @@ def tensor(value: float, dtype: torch.dtype = torch.float64) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+@settings(deadline=None)
 @given(x_0=numbers, eps=numbers, gamma=st.floats(1e-4, 1 - 1e-4))
 def test_decoding_the_target_gives_back_data_and_noise(
     objective: Objective, x_0: float, eps: float, gamma: float
@@ -28,6 +29,7 @@ def test_decoding_the_target_gives_back_data_and_noise(
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+@settings(deadline=None)
 @given(prediction=numbers, x_t=numbers, gamma=st.floats(1e-4, 1 - 1e-4))
 def test_any_prediction_decodes_to_a_pair_that_makes_x_t(
     objective: Objective, prediction: float, x_t: float, gamma: float
@@ -68,12 +70,13 @@ def test_v_is_the_derivative_along_the_arc() -> None:
     generator = torch.Generator().manual_seed(0)
     data, noise = torch.randn(2, 1, 5, generator=generator, dtype=torch.float64)
     angle = torch.tensor([0.8], dtype=torch.float64)
-    derivative = torch.autograd.functional.jvp(
+    derivative = torch.autograd.functional.jvp(  # type: ignore[no-untyped-call]
         lambda phi: add_noise(data, noise, torch.cos(phi) ** 2), angle, torch.ones_like(angle)
     )[1]
     torch.testing.assert_close(V().target(data, noise, torch.cos(angle) ** 2), derivative)
 
 
+@settings(deadline=None)
 @given(t=st.floats(0.01, 0.99))
 def test_flow_with_the_rectified_schedule_is_the_straight_line(t: float) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_binding.errors import InputError
@@ -69,6 +69,7 @@ def test_falls_from_one_to_almost_zero(schedule: Schedule) -> None:
     assert ends[1] <= 1e-7 if isinstance(schedule, Scaled) else ends[1] <= 1e-8
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 1.0), st.floats(0.1, 8.0), st.floats(0.2, 5.0))
 def test_symmetric_sigmoid_is_symmetric_about_one_half(t: float, end: float, temperature: float) -> None:
     schedule = Sigmoid(-end, end, temperature)
@@ -76,6 +77,7 @@ def test_symmetric_sigmoid_is_symmetric_about_one_half(t: float, end: float, tem
     assert (left + right).item() == pytest.approx(1, abs=2e-9)  # 1e-9 of it is the floor
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 1.0), st.floats(0.0, 0.4), st.floats(0.6, 1.0), st.floats(0.3, 3.0))
 def test_general_cosine_is_its_formula(t: float, start: float, end: float, temperature: float) -> None:
     def curve(position: float) -> float:
@@ -86,6 +88,7 @@ def test_general_cosine_is_its_formula(t: float, start: float, end: float, tempe
     assert gamma == pytest.approx(max(expected, 1e-9), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.99), st.floats(0.1, 10.0))
 def test_scaling_shifts_the_log_signal_to_noise_ratio(t: float, scale: float) -> None:
     time = torch.tensor(t, dtype=torch.float64)
