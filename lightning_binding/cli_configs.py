@@ -1,0 +1,88 @@
+"""Looking at configuration files before they are parsed, so that a message names the file and the line."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from lightning_binding.cli_errors import suggest
+from lightning_binding.errors import InputError
+
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+
+
+def check_configs(args: Sequence[str]) -> None:
+    """Checks the files that follow `--config`: that they exist, are YAML, and have no key twice.
+
+    Raises:
+        InputError: If they do not; it names the file, the line and the key.
+    """
+    for name in config_files(args):
+        if not name.lstrip().startswith("{") and "\n" not in name:  # otherwise the content itself
+            check_config(Path(name).expanduser())
+
+
+def config_files(args: Sequence[str]) -> Iterator[str]:
+    """The values of `--config` and `-c` among the arguments."""
+    for index, arg in enumerate(args):
+        flag, equals, value = arg.partition("=")
+        if flag in ("--config", "-c"):
+            if equals:
+                yield value
+            elif index + 1 < len(args):
+                yield args[index + 1]
+
+
+def check_config(path: Path) -> None:
+    """Checks one file.
+
+    Raises:
+        InputError: If it is missing, is not a YAML mapping, or has a misplaced key.
+    """
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path()
+        others = [str(file) for file in folder.rglob("*.yaml")] if path.parent.is_dir() else []
+        raise InputError(f"--config: there is no file {path}{suggest(str(path), others, 'ls ' + str(folder))}")
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"{path}{where}: this is not YAML: {error.problem or error.context}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: this is not YAML: {error}.") from error
+    if root is not None and not isinstance(root, MappingNode):
+        raise InputError(f"{path}: expected keys with values (`trainer: …`), got {_text(root)!r}.")
+    if root is not None:
+        _check_mapping(root, path, "")
+
+
+def _check_mapping(node: MappingNode, path: Path, prefix: str) -> None:
+    names: dict[str, Any] = {}
+    for key, value in node.value:
+        name, where = str(key.value), f"{path}, line {key.start_mark.line + 1}"
+        if name in names and name != "<<":
+            raise InputError(f"{where}: {prefix}{name} stands here a second time; the first would be lost.")
+        names[name] = where
+        _check(value, path, f"{prefix}{name}.")
+    if "class_path" in names and not prefix.startswith("vars."):
+        for name, where in names.items():
+            if name.rstrip("+") not in CLASS_KEYS:
+                raise InputError(
+                    f"{where}: {prefix}{name} stands beside class_path, where only init_args and dict_kwargs may"
+                    f"{suggest(name, CLASS_KEYS[1:], '')} Arguments of the class belong under init_args."
+                )
+
+
+def _check(node: Node, path: Path, prefix: str) -> None:
+    if isinstance(node, MappingNode):
+        _check_mapping(node, path, prefix)
+    elif isinstance(node, SequenceNode):
+        for item in node.value:
+            _check(item, path, prefix)
+
+
+def _text(node: Node) -> str:
+    return str(node.value) if isinstance(node, ScalarNode) else "a list"

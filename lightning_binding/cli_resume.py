@@ -1,0 +1,125 @@
+"""Checkpoints on the command line: finding them, and making the command line count where they differ."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lightning_binding.cli_errors import suggest
+from lightning_binding.errors import InputError
+from lightning_binding.weights import raise_mismatch, read_checkpoint
+
+KEYWORDS = ("best", "hpc")  # what Lightning finds by itself
+
+
+class Difference(NamedTuple):
+    """A setting that the checkpoint and the command line do not share."""
+
+    key: str
+    old: Any
+    new: Any
+
+
+def resolve_checkpoint(ckpt_path: str | None, base: Path, stage: str) -> str | None:
+    """The file that `--ckpt_path` means; `last` is the newest checkpoint of the runs of this configuration.
+
+    Args:
+        ckpt_path: What was given.
+        base: The folder of these runs.
+        stage: The command.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+    if ckpt_path is None or "://" in ckpt_path or (ckpt_path in KEYWORDS and stage == "fit"):
+        return ckpt_path
+    if ckpt_path == "last":
+        found = sorted(base.rglob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+        if not found:
+            raise InputError(f"--ckpt_path last: there is no checkpoint in {base}; give the path of one.")
+        return str(found[-1])
+    path = Path(ckpt_path).expanduser()
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else base
+        others = [str(file) for file in folder.rglob("*.ckpt")]
+        raise InputError(f"--ckpt_path: there is no file {path}{suggest(str(path), others, 'ls ' + str(folder))}")
+    return str(path)
+
+
+def checkpoint_differences(
+    ckpt_path: str | None, model_config: Mapping[str, Any], model: LightningModule
+) -> list[Difference]:
+    """The model's settings that differ from those in the checkpoint.
+
+    Args:
+        ckpt_path: The checkpoint, or None.
+        model_config: The model's part of the configuration, `{class_path, init_args}`.
+        model: The model, whose weights must have the names and shapes of the checkpoint's.
+
+    Raises:
+        InputError: If the checkpoint is damaged, or its weights do not fit the model.
+    """
+    if ckpt_path is None or not Path(ckpt_path).is_file():
+        return []
+    checkpoint = read_checkpoint(ckpt_path)
+    raise_mismatch(checkpoint["state_dict"], model.state_dict(), ckpt_path)
+    stored = dict(checkpoint.get("hyper_parameters", {}))
+    given = {"_class_path": model_config["class_path"], **model_config.get("init_args", {})}
+    names = {"_class_path": "model.class_path"}
+    return [
+        difference
+        for name in stored
+        if name in given
+        for difference in _differences(names.get(name, f"model.init_args.{name}"), stored[name], given[name])
+    ]
+
+
+def _differences(key: str, old: Any, new: Any) -> Iterator[Difference]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("class_path") == new.get("class_path"):
+        for name in sorted(set(old) | set(new)):
+            yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+    elif _plain(old) != _plain(new):
+        yield Difference(key, old, new)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+class Overrides(Callback):
+    """Puts changed optimizer and scheduler settings into the state that a checkpoint restored.
+
+    A checkpoint's optimizer state holds the learning rate, the weight decay and so on, which would beat the command
+    line. A group of parameters whose setting is not the optimizer's (such as one without weight decay) keeps its own.
+
+    Args:
+        differences: What the checkpoint has otherwise.
+    """
+
+    def __init__(self, differences: list[Difference]) -> None:
+        self.differences = differences
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Applies the settings, when the state has been restored."""
+        for key, old, new in self.differences:
+            part, _, name = key.removeprefix("model.init_args.").rpartition(".init_args.")
+            if part == "optimizer":
+                self._optimizers(trainer, name, old, new)
+            elif part == "scheduler":
+                for config in trainer.lr_scheduler_configs:
+                    if vars(config.scheduler).get(name) == old:
+                        setattr(config.scheduler, name, new)
+
+    def _optimizers(self, trainer: Trainer, name: str, old: Any, new: Any) -> None:
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                if name == "lr" and group.get("initial_lr", group["lr"]) == old:
+                    group["lr"] *= new / old
+                    group["initial_lr"] = new
+                elif name != "lr" and _plain(group.get(name)) == _plain(old):
+                    group[name] = new
+        if name == "lr":
+            for config in trainer.lr_scheduler_configs:
+                rates = getattr(config.scheduler, "base_lrs", [])
+                config.scheduler.base_lrs = [new if rate == old else rate for rate in rates]

@@ -1,0 +1,82 @@
+"""Which rank reads which example, and in which order.
+
+Lightning replaces the sampler of a loader by a `DistributedSampler` when several ranks run, `use_distributed_sampler`
+is on (the default) and the sampler is not one already; the one it makes repeats examples until every rank has as many.
+Both samplers here are `DistributedSampler`s, so Lightning leaves them alone and the option has no effect: training is
+sharded in either case, and evaluation sees each example exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+import torch.distributed
+from torch.utils.data import DistributedSampler
+
+Draw = tuple[int, int]
+"""An index and the epoch in which it is drawn: all that an augmentation may depend on, beside the seed."""
+
+
+class Sized(Protocol):
+    """Anything with a length."""
+
+    def __len__(self) -> int: ...
+
+
+def replicas() -> tuple[int, int]:
+    """The number of ranks and the number of this one; 1 and 0 outside distributed runs."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size(), torch.distributed.get_rank()
+    return 1, 0
+
+
+class TrainSampler(DistributedSampler[Draw]):
+    """A new order in each epoch, dealt to the ranks in turn, from the seed and the epoch alone.
+
+    The order does not depend on the number of workers or on what was drawn before. Each item carries its epoch, because
+    the copies of the dataset in persistent workers could not be told of it otherwise.
+
+    Args:
+        data: What is sampled.
+        num_replicas: Number of ranks.
+        rank: This rank.
+        seed: Of the orders.
+        skip: Examples of this rank to leave out at the beginning of the first epoch that is iterated: those that were
+            seen before a restart in the middle of it.
+    """
+
+    def __init__(self, data: Sized, num_replicas: int, rank: int, seed: int, skip: int = 0) -> None:
+        super().__init__(data, num_replicas, rank, shuffle=True, seed=seed, drop_last=len(data) >= num_replicas)  # type: ignore[arg-type]
+        self.skip = skip
+
+    def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
+        """Yield `(index, epoch)`."""
+        order = list(super().__iter__())[self.skip :]
+        self.skip = 0
+        return iter([(int(index), self.epoch) for index in order])  # type: ignore[call-overload]
+
+
+class ExactSampler(DistributedSampler[int]):
+    """The indices in order, cut into one run for each rank as `torch.tensor_split` cuts: none twice, none left out.
+
+    Args:
+        data: What is sampled.
+        num_replicas: Number of ranks.
+        rank: This rank.
+    """
+
+    def __init__(self, data: Sized, num_replicas: int, rank: int) -> None:
+        super().__init__(data, num_replicas, rank, shuffle=False)  # type: ignore[arg-type]
+        small, larger = divmod(len(data), num_replicas)
+        self.start = rank * small + min(rank, larger)
+        self.stop = self.start + small + (rank < larger)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the indices of this rank."""
+        return iter(range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        """Number of examples of this rank."""
+        return self.stop - self.start

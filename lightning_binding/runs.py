@@ -1,0 +1,123 @@
+"""The folder of a run: where it is, what is written into it, what the user is told."""
+
+import logging
+import os
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+
+def base_folder(config: Namespace) -> Path:
+    """The folder that holds all runs of a configuration: `runs/<name>`, or `trainer.default_root_dir`.
+
+    The name is that of the first configuration file (the original's, for a `config.yaml` of an earlier run), else of
+    the model's class.
+    """
+    if config.trainer.default_root_dir is not None:
+        return Path(config.trainer.default_root_dir)
+    if not config.get("config"):
+        return Path("runs") / config.model.class_path.rpartition(".")[2]
+    path = Path(str(config.config[0])).absolute()
+    if path.stem == "config":
+        path = path.parent
+        path = path.parent if path.name.startswith(("version_", "job_")) else path
+    return Path("runs") / path.stem
+
+
+def run_folder(config: Namespace) -> Path:
+    """The folder of this run alone.
+
+    Under SLURM it bears the job's number, so that a requeued job comes back to it. It is the Trainer's
+    `default_root_dir` as well: Lightning resumes from any `hpc_ckpt_*` that it finds there.
+    """
+    base = base_folder(config)
+    if config.trainer.default_root_dir is not None:
+        return base
+    if "SLURM_JOB_ID" in os.environ:
+        return base / f"job_{os.environ['SLURM_JOB_ID']}"
+    taken = [int(path.name[8:]) for path in base.glob("version_*") if path.name[8:].isdigit()]
+    return base / f"version_{max(taken, default=-1) + 1}"
+
+
+def trainer_arguments(config: Namespace) -> dict[str, Any]:
+    """The Trainer's arguments for which the command line has defaults of its own: the folder and the loggers."""
+    folder = run_folder(config)
+    arguments: dict[str, Any] = {"default_root_dir": str(folder)}
+    if config.trainer.logger in (None, True) and not config.trainer.barebones:
+        arguments["logger"] = loggers(folder)
+    return arguments
+
+
+def loggers(folder: Path) -> list[Logger]:
+    """A CSV logger, and TensorBoard's where it is installed, both writing into the folder itself."""
+    _keep_metrics(folder)
+    found: list[Logger] = [CSVLogger(folder, name="", version="")]
+    if find_spec("tensorboard") or find_spec("tensorboardX"):
+        found.append(TensorBoardLogger(folder, name="", version="", default_hp_metric=False))
+    return found
+
+
+@rank_zero_only
+def _keep_metrics(folder: Path) -> None:
+    """Renames the metrics of an earlier run in the same folder, which the logger would delete."""
+    path = folder / "metrics.csv"
+    if path.exists():
+        number = len(list(folder.glob("metrics.*.csv")))
+        path.rename(folder / f"metrics.{number}.csv")
+
+
+def save_predictions(trainer: Trainer, predictions: Any) -> None:
+    """Writes what `predict` returned as `predictions.pt` into the run's folder, one file for each process."""
+    rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
+    path = Path(trainer.log_dir or trainer.default_root_dir) / f"predictions{rank}.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(predictions, path)
+    rank_zero_info(f"Predictions: {path}, a list of batches for torch.load.")
+
+
+def report(trainer: Trainer, stage: str) -> None:
+    """Says where the run is, and how to go on."""
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return
+    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    rank_zero_info(f"Run folder: {folder}")
+    checkpoint = trainer.checkpoint_callback
+    if stage == "fit" and isinstance(checkpoint, ModelCheckpoint):
+        path = checkpoint.last_model_path or checkpoint.best_model_path
+        if path:
+            rank_zero_info(f"Checkpoint: {_short(path)}")
+            rank_zero_info(
+                f"To go on: lightning-binding fit --config {folder / 'config.yaml'} --ckpt_path {_short(path)}"
+            )
+
+
+def _short(path: str) -> Path:
+    """The path from here, where that is shorter."""
+    return Path(path).relative_to(Path.cwd()) if Path(path).is_relative_to(Path.cwd()) else Path(path)
+
+
+class _Tips(logging.Filter):
+    """Drops what Lightning advertises."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keeps everything but tips."""
+        return "Tip:" not in record.getMessage()
+
+
+_TIPS = _Tips()
+
+
+def quieten() -> None:
+    """Drops messages that a user can do nothing about."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_TIPS)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
