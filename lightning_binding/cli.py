@@ -44,6 +44,7 @@ STAGES: dict[str, str] = {
     "test": "Evaluates a checkpoint on the test set.",
     "predict": "Writes a checkpoint's predictions.",
 }
+OF_TRAINING = ("model.init_args.optimizer", "model.init_args.scheduler")
 
 
 class Parser(LightningArgumentParser):
@@ -70,7 +71,6 @@ class BindingCLI(LightningCLI):
     def __init__(self, stage: str, args: Sequence[str]) -> None:
         self.stage = stage
         self.predictions: Any = None
-        self._overrides: list[Overrides] = []
         super().__init__(
             BindingModule,
             LightningDataModule,
@@ -108,13 +108,17 @@ class BindingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Gives the run a folder of its own, and loggers that write there."""
-        return super().instantiate_trainer(**runs.trainer_arguments(self.config), **kwargs)
+        try:
+            return super().instantiate_trainer(**runs.trainer_arguments(self.config), **kwargs)
+        except (ValueError, TypeError) as error:  # the Trainer's own, on the values of its arguments
+            raise InputError(f"trainer: {error}") from error
 
     def after_instantiate_classes(self) -> None:
         """Says where the checkpoint and the command line differ: the command line is what counts."""
         differences = checkpoint_differences(self.config.ckpt_path, self.config_dump["model"], self.model)
         for difference in differences:
-            rank_zero_info(f"{difference.key}: {difference.new} is used; the checkpoint has {difference.old}.")
+            if self.stage == "fit" or not difference.key.startswith(OF_TRAINING):
+                rank_zero_info(str(difference))
         if self.stage == "fit" and differences:
             self.trainer.callbacks.append(Overrides(differences))  # type: ignore[attr-defined]
         if self.stage != "fit" and self.config.ckpt_path is None:
@@ -165,9 +169,19 @@ def main(args: Sequence[str] | None = None) -> Any:
         cli = BindingCLI(command, args[1:])
         cli.run()
         return cli
-    except (InputError, MisconfigurationException) as error:
-        print(f"{NAME}: error: {one_line(str(error))}", file=sys.stderr)
+    except Exception as error:
+        wrong = _input_error(error)
+        if wrong is None:
+            raise
+        print(f"{NAME}: error: {one_line(str(wrong))}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _input_error(error: BaseException | None) -> BaseException | None:
+    """The error about input that this one was raised from, if any: jsonargparse wraps those of constructors."""
+    while error is not None and not isinstance(error, InputError | MisconfigurationException):
+        error = error.__cause__
+    return error
 
 
 def shell() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from lightning_binding.cli_errors import suggest
+from lightning_binding.cli_errors import nearest_files, suggest
 from lightning_binding.errors import InputError
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
@@ -42,9 +42,7 @@ def check_config(path: Path) -> None:
         InputError: If it is missing, is not a YAML mapping, or has a misplaced key.
     """
     if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path()
-        others = [str(file) for file in folder.rglob("*.yaml")] if path.parent.is_dir() else []
-        raise InputError(f"--config: there is no file {path}{suggest(str(path), others, 'ls ' + str(folder))}")
+        raise InputError(f"--config: there is no file {path}{nearest_files(path, '*.y*ml')}")
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_binding.cli_errors import suggest
+from lightning_binding.cli_errors import nearest_files
 from lightning_binding.errors import InputError
 from lightning_binding.weights import raise_mismatch, read_checkpoint
 
@@ -19,6 +19,9 @@ class Difference(NamedTuple):
     key: str
     old: Any
     new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_brief(self.new)} is used; the checkpoint has {_brief(self.old)}."
 
 
 def resolve_checkpoint(ckpt_path: str | None, base: Path, stage: str) -> str | None:
@@ -41,9 +44,7 @@ def resolve_checkpoint(ckpt_path: str | None, base: Path, stage: str) -> str | N
         return str(found[-1])
     path = Path(ckpt_path).expanduser()
     if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else base
-        others = [str(file) for file in folder.rglob("*.ckpt")]
-        raise InputError(f"--ckpt_path: there is no file {path}{suggest(str(path), others, 'ls ' + str(folder))}")
+        raise InputError(f"--ckpt_path: there is no file {path}{nearest_files(path, '*.ckpt')}")
     return str(path)
 
 
@@ -81,6 +82,12 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[Difference]:
             yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
     elif _plain(old) != _plain(new):
         yield Difference(key, old, new)
+
+
+def _brief(value: Any) -> str:
+    """The value, or the class's name of an object."""
+    path = value.get("class_path") if isinstance(value, Mapping) else None
+    return str(path).rpartition(".")[2] if path else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
@@ -47,7 +47,7 @@ def save(module: BindingModule, path: Path, half: bool = False) -> None:
     class_path = f"{type(module).__module__}.{type(module).__qualname__}"
     metadata = {"class_path": class_path, "hyper_parameters": json.dumps(dict(module.hparams))}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, path, metadata)
+    path.write_bytes(serialize(weights, metadata))  # unlike `save_file`, with the permissions of any other file
 
 
 def load(path: str | Path) -> BindingModule:

@@ -118,6 +118,11 @@ _TIPS = _Tips()
 def quieten() -> None:
     """Drops messages that a user can do nothing about."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_TIPS)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    for message in (
+        ".*LeafSpec.*is deprecated",
+        "Experiment logs directory .* exists and is not empty",  # what it held is kept, see `_keep_metrics`
+        "Checkpoint directory .* exists and is not empty",
+        "The dirpath has changed from",  # every run has its own
+        "You have overridden `on_before_batch_transfer` in `LightningModule`",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -3,53 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TypedDict
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_binding.data.sampling import Draw, ExactSampler, TrainSampler, replicas
+from lightning_binding.data.imageset import ImageBatch, ImageSet
+from lightning_binding.data.loader import TrainLoader, as_is
+from lightning_binding.data.sampling import ExactSampler, TrainSampler, replicas
 from lightning_binding.errors import InputError
-
-
-class ImageBatch(TypedDict):
-    """What the loaders yield: `image` `(B, 3, H, W)` uint8 in [0, 255], and `label` `(B,)` int64, -1 where unknown."""
-
-    image: Tensor
-    label: Tensor
-
-
-class ImageSet:
-    """A map-style dataset that is read a batch at a time."""
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of images."""
-
-    @abstractmethod
-    def __getitems__(self, draws: Sequence[int | Draw]) -> ImageBatch:
-        """Read a batch; `DataLoader` calls this with all indices of one."""
-
-    def __getitem__(self, draw: int | Draw) -> ImageBatch:
-        """Read one image, as a batch without its first axis."""
-        batch = self.__getitems__([draw])
-        return {"image": batch["image"][0], "label": batch["label"][0]}
-
-
-def _as_is(batch: ImageBatch) -> ImageBatch:
-    """The collate function: `__getitems__` returns whole batches."""
-    return batch
 
 
 class BindingDataModule(LightningDataModule):
     """Images for training, held-out ones, and the reference of a Fréchet distance.
 
-    Batches are dicts with `image` `(B, 3, H, W)` uint8 in [0, 255] and `label` `(B,)` int64.
+    Batches are dicts with `image` `(B, 3, H, W)` uint8 in [0, 255] and `label` `(B,)` int64, -1 where unknown.
     A run is reproducible: orders and augmentations are functions of `seed`, the epoch and the index, whatever the number
-    of workers. Evaluation and reference are split exactly over ranks (`lightning_binding.data.sampling`).
+    of workers, and a checkpoint in the middle of an epoch goes on with its next batch. Evaluation and reference are
+    split exactly over ranks (`lightning_binding.data.sampling`).
+
+    A subclass gives `class_names`, `train_set`, `eval_set` and `reference_set`.
 
     Args:
         image_size: Height and width of the images, in pixels.
@@ -61,9 +34,6 @@ class BindingDataModule(LightningDataModule):
     Raises:
         InputError: Sizes that are not positive, or fewer than 0 workers.
     """
-
-    num_classes: int
-    class_names: list[str]
 
     def __init__(
         self,
@@ -87,6 +57,16 @@ class BindingDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
 
+    @property
+    @abstractmethod
+    def class_names(self) -> list[str]:
+        """The name of each label; empty where images have none."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 where images have no label."""
+        return len(self.class_names)
+
     @abstractmethod
     def train_set(self) -> ImageSet:
         """The training images, augmented."""
@@ -99,15 +79,26 @@ class BindingDataModule(LightningDataModule):
     def reference_set(self) -> ImageSet:
         """The training images without augmentation."""
 
-    def train_dataloader(self) -> DataLoader[ImageBatch]:
+    def train_dataloader(self) -> TrainLoader:
         """Shuffled batches; the last incomplete one is left out where there are others."""
         data = self.train_set()
-        sampler = TrainSampler(data, *replicas(), seed=self.seed, skip=self._seen() * self.batch_size)
-        return self._loader(data, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
+        sampler = TrainSampler(data, *replicas(), seed=self.seed)
+        loader = TrainLoader(
+            data,
+            self.batch_size,
+            sampler=sampler,
+            drop_last=len(sampler) >= self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=as_is,
+        )
+        loader.trainer = self.trainer
+        return loader
 
     def val_dataloader(self) -> DataLoader[ImageBatch]:
         """The held-out images, each once."""
-        return self._exact(self.eval_set())
+        return self._exact(self.eval_set(), persistent=True)
 
     def test_dataloader(self) -> DataLoader[ImageBatch]:
         """The same images as validation."""
@@ -117,29 +108,18 @@ class BindingDataModule(LightningDataModule):
         """The training images without augmentation, each once: the real side of a Fréchet distance."""
         return self._exact(self.reference_set())
 
-    def _exact(self, data: ImageSet) -> DataLoader[ImageBatch]:
+    def _exact(self, data: ImageSet, persistent: bool = False) -> DataLoader[ImageBatch]:
+        """A loader of each image once, this rank's share of them in order."""
         world, rank = replicas()
         if len(data) < world:
             # A rank without a batch would skip the end of the epoch, where the others wait for it.
             raise InputError(f"{len(data)} images cannot be split over {world} ranks; evaluate with fewer devices.")
-        return self._loader(data, ExactSampler(data, world, rank), self.eval_batch_size)
-
-    def _loader(
-        self, data: ImageSet, sampler: TrainSampler | ExactSampler, batch_size: int, drop_last: bool = False
-    ) -> DataLoader[ImageBatch]:
         return DataLoader(
-            data,  # type: ignore[arg-type]
-            batch_size=batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
+            data,
+            self.eval_batch_size,
+            sampler=ExactSampler(data, world, rank),
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=persistent and self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=_as_is,
+            collate_fn=as_is,
         )
-
-    def _seen(self) -> int:
-        """Batches of the present epoch that were trained on before a restart."""
-        if self.trainer is None or not self.trainer.training:
-            return 0
-        return 0

@@ -2,7 +2,7 @@
 
 A generator that lives in a loader's worker cannot be put in a checkpoint. These draws need none: each is the output of
 the mixing function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014,
-section 4), applied in turn to the seed, the epoch, the index and the channel.
+section 4), applied in turn to the seed, the epoch and the index.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 
 
-def _mix(state: npt.NDArray[np.uint64], value: npt.NDArray[np.int64] | int) -> npt.NDArray[np.uint64]:
+def _mix(state: npt.NDArray[np.uint64], value: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """Absorb a value into the state; the arithmetic is modulo 2**64."""
-    z = (state ^ np.asarray(value).astype(np.uint64)) + _GOLDEN
+    z = (state ^ value.astype(np.uint64)) + _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * _FIRST
     z = (z ^ (z >> np.uint64(27))) * _SECOND
     return z ^ (z >> np.uint64(31))
@@ -34,6 +34,6 @@ def draw_bytes(seed: int, epoch: npt.NDArray[np.int64], index: npt.NDArray[np.in
     Returns:
         `(N, 8)` independent bytes, uniform in [0, 255].
     """
-    start = np.zeros(len(index), np.uint64) ^ np.uint64(seed % 2**64)
-    bits = _mix(_mix(_mix(start, 0), epoch), index)
+    start = np.full(len(index), seed % 2**64, np.uint64)
+    bits = _mix(_mix(_mix(start, np.zeros_like(index)), epoch), index)
     return bits.astype("<u8")[:, None].view(np.uint8)

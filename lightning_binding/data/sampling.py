@@ -9,20 +9,13 @@ sharded in either case, and evaluation sees each example exactly once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any
 
-import torch
 import torch.distributed
-from torch.utils.data import DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler
 
 Draw = tuple[int, int]
 """An index and the epoch in which it is drawn: all that an augmentation may depend on, beside the seed."""
-
-
-class Sized(Protocol):
-    """Anything with a length."""
-
-    def __len__(self) -> int: ...
 
 
 def replicas() -> tuple[int, int]:
@@ -32,44 +25,52 @@ def replicas() -> tuple[int, int]:
     return 1, 0
 
 
-class TrainSampler(DistributedSampler[Draw]):
+class TrainSampler(DistributedSampler[Any]):
     """A new order in each epoch, dealt to the ranks in turn, from the seed and the epoch alone.
 
-    The order does not depend on the number of workers or on what was drawn before. Each item carries its epoch, because
-    the copies of the dataset in persistent workers could not be told of it otherwise.
+    The order does not depend on the number of workers or on what was drawn before. Each item is a `Draw`: it carries its
+    epoch, because the copies of the dataset in persistent workers could not be told of it otherwise.
 
     Args:
-        data: What is sampled.
+        data: What is sampled; it must have a length.
         num_replicas: Number of ranks.
         rank: This rank.
         seed: Of the orders.
-        skip: Examples of this rank to leave out at the beginning of the first epoch that is iterated: those that were
-            seen before a restart in the middle of it.
     """
 
-    def __init__(self, data: Sized, num_replicas: int, rank: int, seed: int, skip: int = 0) -> None:
-        super().__init__(data, num_replicas, rank, shuffle=True, seed=seed, drop_last=len(data) >= num_replicas)  # type: ignore[arg-type]
-        self.skip = skip
+    def __init__(self, data: Dataset[Any], num_replicas: int, rank: int, seed: int) -> None:
+        enough = len(data) >= num_replicas  # type: ignore[arg-type]
+        super().__init__(data, num_replicas, rank, shuffle=True, seed=seed, drop_last=enough)
+        self._resumed: tuple[int, int] = (0, 0)
 
-    def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
-        """Yield `(index, epoch)`."""
-        order = list(super().__iter__())[self.skip :]
-        self.skip = 0
-        return iter([(int(index), self.epoch) for index in order])  # type: ignore[call-overload]
+    def resume(self, epoch: int, seen: int) -> None:
+        """Go on in an epoch of which `seen` examples of this rank were drawn before a restart.
+
+        The epoch is set at once, since Lightning begins to read before it calls `set_epoch`.
+        """
+        self.epoch = epoch
+        self._resumed = (epoch, seen)
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Yield the draws of this rank in this epoch."""
+        epoch = self.epoch
+        order = list(super().__iter__())
+        first, seen = self._resumed
+        return ((int(index), epoch) for index in order[seen if epoch == first else 0 :])
 
 
-class ExactSampler(DistributedSampler[int]):
+class ExactSampler(DistributedSampler[Any]):
     """The indices in order, cut into one run for each rank as `torch.tensor_split` cuts: none twice, none left out.
 
     Args:
-        data: What is sampled.
+        data: What is sampled; it must have a length.
         num_replicas: Number of ranks.
         rank: This rank.
     """
 
-    def __init__(self, data: Sized, num_replicas: int, rank: int) -> None:
-        super().__init__(data, num_replicas, rank, shuffle=False)  # type: ignore[arg-type]
-        small, larger = divmod(len(data), num_replicas)
+    def __init__(self, data: Dataset[Any], num_replicas: int, rank: int) -> None:
+        super().__init__(data, num_replicas, rank, shuffle=False)
+        small, larger = divmod(len(data), num_replicas)  # type: ignore[arg-type]
         self.start = rank * small + min(rank, larger)
         self.stop = self.start + small + (rank < larger)
 

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_binding.errors import InputError
 from lightning_binding.rin.objectives import Objective, add_noise
 from lightning_binding.rin.schedules import Schedule
 
-Network = Callable[..., tuple[Tensor | None, Tensor, Tensor | None]]
+# (x, gamma, label, latents, context, readout=True) -> (prediction, latents or None, interface or None)
+Network = Callable[..., tuple[Tensor | None, Tensor | None, Tensor | None]]
 
 
 class Losses(NamedTuple):
@@ -104,6 +106,8 @@ class Diffusion:
         if self.self_conditioning > 0:
             with torch.no_grad():
                 latents = network(x, gamma, label, None, context, readout=False)[1]
+            if latents is None:
+                raise InputError("the network returns no latents to condition on: set self_conditioning to 0.")
             kept = (uniform() < self.self_conditioning).to(latents.dtype)
             latents = latents * kept[:, None, None]
         prediction = network(x, gamma, label, latents, context)[0]

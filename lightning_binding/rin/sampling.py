@@ -74,10 +74,9 @@ class Sampling:
         """
 
         def conditioned(label: Tensor | None) -> Denoiser:
-            def denoise(x: Tensor, gamma: Tensor, latents: Tensor | None) -> tuple[Tensor, Tensor]:
+            def denoise(x: Tensor, gamma: Tensor, latents: Tensor | None) -> tuple[Tensor, Tensor | None]:
                 prediction, latents, _ = network(diffusion.network_input(x), gamma, label, latents, context)
                 assert prediction is not None
-                assert latents is not None
                 return prediction.float(), latents
 
             return denoise
