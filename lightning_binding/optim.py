@@ -38,7 +38,7 @@ class WarmupCosine(LambdaLR):
     Args:
         optimizer: The optimizer whose learning rates are multiplied.
         total_steps: Optimizer steps of the whole run.
-        warmup_steps: Steps of the linear warm-up.
+        warmup_steps: Steps of the linear warm-up; with as many as `total_steps` or more, there is nothing else.
         fraction: Part r in (0, 1] of the half cosine that is run through.
 
     Raises:
@@ -46,15 +46,15 @@ class WarmupCosine(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, fraction: float = 1.0) -> None:
-        if not 0 <= warmup_steps < total_steps:
-            raise InputError(f"warmup_steps={warmup_steps} must be at least 0 and below total_steps={total_steps}.")
+        if warmup_steps < 0 or total_steps < 1:
+            raise InputError(f"warmup_steps={warmup_steps} must not be negative, total_steps={total_steps} positive.")
         if not 0 < fraction <= 1:
             raise InputError(f"fraction={fraction} must lie in (0, 1].")
 
         def factor(step: int) -> float:
             if step < warmup_steps:
                 return step / warmup_steps
-            progress = min(step - warmup_steps, total_steps - warmup_steps) / (total_steps - warmup_steps)
+            progress = min((step - warmup_steps) / max(1, total_steps - warmup_steps), 1.0)
             return 0.5 * (1 + math.cos(math.pi * fraction * progress))
 
         super().__init__(optimizer, factor)

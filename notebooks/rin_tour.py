@@ -26,6 +26,7 @@ import matplotlib.pyplot as plt
 import timm
 import torch
 from lightning.pytorch import Trainer
+from timm.optim import Muon
 
 from lightning_binding.callbacks import EMA
 from lightning_binding.data import EmojiDataModule
@@ -83,7 +84,7 @@ model = RINDiffusion(
     schedule=schedules.Rectified(),
     objective=Flow(),
     sampling=Sampling(steps=10),
-    optimizer=lambda groups: timm.optim.Muon(groups, lr=4e-3, nesterov=True),
+    optimizer=lambda groups: Muon(groups, lr=4e-3, nesterov=True),
 )
 trainer = Trainer(
     max_steps=40,

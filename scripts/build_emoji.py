@@ -68,11 +68,13 @@ class Groups:
         self.parent: dict[str, str] = {}
 
     def find(self, key: str) -> str:
+        """Return the key that stands for a set."""
         while (parent := self.parent.setdefault(key, key)) != key:
             key = parent
         return key
 
     def join(self, a: str, b: str) -> None:
+        """Make one set of two; the key that sorts first stands for it."""
         first, second = sorted((self.find(a), self.find(b)))
         self.parent[second] = first
 

@@ -43,7 +43,7 @@ def test_rate_follows_the_optimizer_step_by_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"warmup_steps": 9}, "warmup_steps"), ({"fraction": 0.0}, "fraction")]
+    ("options", "message"), [({"warmup_steps": -1}, "warmup_steps"), ({"fraction": 0.0}, "fraction")]
 )
 def test_rates_out_of_range(options: dict[str, float], message: str) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)

@@ -1,8 +1,9 @@
 """Callbacks: what looks at a run, and never changes a method."""
 
 from lightning_binding.callbacks.ema import EMA, averaged_weights
+from lightning_binding.callbacks.generation_metrics import GenerationMetrics
 from lightning_binding.callbacks.halt import HaltOnNonFinite, NonFiniteLoss
 from lightning_binding.callbacks.metric_plot import MetricPlot
 from lightning_binding.callbacks.sample_grid import SampleGrid
 
-__all__ = ["EMA", "HaltOnNonFinite", "MetricPlot", "NonFiniteLoss", "SampleGrid", "averaged_weights"]
+__all__ = ["EMA", "GenerationMetrics", "HaltOnNonFinite", "MetricPlot", "NonFiniteLoss", "SampleGrid", "averaged_weights"]

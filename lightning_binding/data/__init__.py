@@ -1,6 +1,8 @@
 """Lightning data modules: where images come from."""
 
 from lightning_binding.data.base import BindingDataModule
+from lightning_binding.data.cifar import CIFAR10DataModule
 from lightning_binding.data.emoji import EmojiDataModule
+from lightning_binding.data.folder import ImageFolderDataModule
 
-__all__ = ["BindingDataModule", "EmojiDataModule"]
+__all__ = ["BindingDataModule", "CIFAR10DataModule", "EmojiDataModule", "ImageFolderDataModule"]

@@ -18,9 +18,9 @@ class BindingDataModule(LightningDataModule):
     """Images for training, held-out ones, and the reference of a Fréchet distance.
 
     Batches are dicts with `image` `(B, 3, H, W)` uint8 in [0, 255] and `label` `(B,)` int64, -1 where unknown.
-    A run is reproducible: orders and augmentations are functions of `seed`, the epoch and the index, whatever the number
-    of workers, and a checkpoint in the middle of an epoch goes on with its next batch. Evaluation and reference are
-    split exactly over ranks (`lightning_binding.data.sampling`).
+    A run is reproducible: orders and augmentations are functions of `seed`, the epoch and the index, whatever the
+    number of workers, and a checkpoint in the middle of an epoch goes on with its next batch. Evaluation and reference
+    are split exactly over ranks (`lightning_binding.data.sampling`).
 
     A subclass gives `class_names`, `train_set`, `eval_set` and `reference_set`.
 
@@ -94,6 +94,8 @@ class BindingDataModule(LightningDataModule):
             collate_fn=as_is,
         )
         loader.trainer = self.trainer
+        # Lightning restores the loader only in the middle of an epoch, yet reads from it before it sets the epoch.
+        loader.load_state_dict(loader.state_dict())
         return loader
 
     def val_dataloader(self) -> DataLoader[ImageBatch]:

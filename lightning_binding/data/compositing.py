@@ -19,7 +19,7 @@ def premultiply(pixels: Tensor, size: int) -> Tensor:
         `(N, 4, size, size)` uint8, each colour at most alpha.
     """
     result = []
-    for chunk in pixels.split(1024):  # bounds the memory of the float copy
+    for chunk in torch.split(pixels, 1024):  # bounds the memory of the float copy
         alpha = chunk[:, 3:].float()
         image = resize(torch.cat([chunk[:, :3].float() * alpha / 255, alpha], 1), size).round()
         result.append(torch.minimum(image, image[:, 3:]).to(torch.uint8))

@@ -43,8 +43,8 @@ class EmojiSet(ImageSet):
 class EmojiDataModule(BindingDataModule):
     """Twemoji and Noto emoji on random plain colours; the label is the emoji's category, of nine.
 
-    They ship inside the package (see `embedded/ATTRIBUTION.md`): nothing is downloaded. A tenth of the emoji is held out
-    for validation and test; genders, skin tones and both vendors' drawings of one emoji are on the same side.
+    They ship inside the package (see `embedded/ATTRIBUTION.md`): nothing is downloaded. A tenth of the emoji is held
+    out for validation and test; genders, skin tones and both vendors' drawings of one emoji are on the same side.
     Training images get a new colour in each epoch; held-out and reference images keep one.
 
     Args:

@@ -43,7 +43,7 @@ class Emoji(NamedTuple):
 
 
 def is_held_out(group: str) -> bool:
-    """Whether a group of drawings is on the held-out side: the first bytes of the SHA-256 of its name, as a fraction."""
+    """Whether a group of drawings is held out: the first bytes of the SHA-256 of its name, read as a fraction."""
     return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") < HELD_OUT * 2**64
 
 

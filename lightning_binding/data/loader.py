@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
@@ -9,9 +11,10 @@ from lightning_binding.data.imageset import ImageBatch
 from lightning_binding.data.sampling import TrainSampler
 
 
-def as_is(batch: ImageBatch) -> ImageBatch:
-    """The collate function: the datasets return whole batches."""
-    return batch
+def as_is(batch: Any) -> ImageBatch:
+    """The collate function: the datasets return whole batches, where `DataLoader` is declared for lists."""
+    whole: ImageBatch = batch
+    return whole
 
 
 class TrainLoader(DataLoader[ImageBatch]):
@@ -28,7 +31,7 @@ class TrainLoader(DataLoader[ImageBatch]):
             return {}
         loop = self.trainer.fit_loop
         batches = loop.epoch_loop.batch_progress
-        done = batches.current.processed
+        done: int = batches.current.processed  # type: ignore[attr-defined]  # declared as the parent of its class
         if batches.is_last_batch and done >= batches.current.ready:
             return {"epoch": loop.epoch_progress.current.ready, "seen": 0}
         return {"epoch": max(0, loop.epoch_progress.current.ready - 1), "seen": done * (self.batch_size or 1)}

@@ -28,8 +28,8 @@ def replicas() -> tuple[int, int]:
 class TrainSampler(DistributedSampler[Any]):
     """A new order in each epoch, dealt to the ranks in turn, from the seed and the epoch alone.
 
-    The order does not depend on the number of workers or on what was drawn before. Each item is a `Draw`: it carries its
-    epoch, because the copies of the dataset in persistent workers could not be told of it otherwise.
+    The order does not depend on the number of workers or on what was drawn before. Each item is a `Draw`: it carries
+    its epoch, because the copies of the dataset in persistent workers could not be told of it otherwise.
 
     Args:
         data: What is sampled; it must have a length.

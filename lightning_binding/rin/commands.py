@@ -9,8 +9,9 @@ from lightning_binding.errors import InputError
 from lightning_binding.export import load
 from lightning_binding.images import make_grid, save_png
 from lightning_binding.names import did_you_mean
+from lightning_binding.pretrained import load_pretrained
 from lightning_binding.rin.module import RINDiffusion
-from lightning_binding.rin.presets import WEIGHTS
+
 from lightning_binding.rin.samplers import SAMPLERS
 
 
@@ -53,7 +54,7 @@ def sample(
         raise InputError(f"--num {num}: there must be at least one picture.")
     if sampler is not None and sampler not in SAMPLERS:
         raise InputError(f"--sampler {sampler} is unknown{did_you_mean(sampler, SAMPLERS)}")
-    module = load(ckpt_path or WEIGHTS / "rin_emoji32.safetensors")
+    module = load(ckpt_path) if ckpt_path else load_pretrained("rin_emoji32")
     if not isinstance(module, RINDiffusion):
         raise InputError(f"{ckpt_path} holds a {type(module).__name__}, which draws no pictures.")
     module.sampling.sampler = sampler or module.sampling.sampler

@@ -102,11 +102,22 @@ class RINDiffusion(BindingModule):
         """Takes the generator's state up again when the fit begins."""
         self._generator_state = checkpoint.get("generator")
 
-    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Looks at the labels while they are on the CPU, where that costs nothing."""
-        if self.num_classes and "label" in batch:
-            check_labels(batch["label"], self.num_classes)
-        return batch
+    def setup(self, stage: str) -> None:
+        """Also compares the classes of the data with the network's."""
+        data = getattr(self._trainer, "datamodule", None)
+        classes = getattr(data, "num_classes", 0)
+        if classes > self.num_classes > 0:
+            raise InputError(
+                f"the data has {classes} classes, the network {self.num_classes}: "
+                f"set --model.network_options '{{\"num_classes\": {classes}}}'."
+            )
+        size = getattr(data, "image_size", self.image_shape[-1])
+        if size != self.image_shape[-1]:
+            raise InputError(
+                f"the data's images have {size} pixels, the network's {self.image_shape[-1]}: set --data.image_size "
+                "or network_options.image_size."
+            )
+        super().setup(stage)
 
     def losses(self, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
         """The loss of each example of a batch, (B,)."""
@@ -170,6 +181,8 @@ class RINDiffusion(BindingModule):
             label = torch.arange(num) % self.num_classes if label is None else label
             check_labels(label.cpu(), self.num_classes)
             label = label.to(self.device)
+        else:
+            label = None
         training = self.network.training
         self.network.eval()
         pictures = []

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,30 +16,34 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 
-def base_folder(config: Namespace) -> Path:
+def base_folder(config: Namespace, files: Sequence[str]) -> Path:
     """The folder that holds all runs of a configuration: `runs/<name>`, or `trainer.default_root_dir`.
 
     The name is that of the first configuration file (the original's, for a `config.yaml` of an earlier run), else of
     the model's class.
+
+    Args:
+        config: The configuration.
+        files: The configuration files that were given.
     """
     if config.trainer.default_root_dir is not None:
         return Path(config.trainer.default_root_dir)
-    if not config.get("config"):
-        return Path("runs") / config.model.class_path.rpartition(".")[2]
-    path = Path(str(config.config[0])).absolute()
+    if not files:
+        return Path("runs") / str(config.model.class_path).rpartition(".")[2]
+    path = Path(files[0]).absolute()
     if path.stem == "config":
         path = path.parent
         path = path.parent if path.name.startswith(("version_", "job_")) else path
     return Path("runs") / path.stem
 
 
-def run_folder(config: Namespace) -> Path:
+def run_folder(config: Namespace, files: Sequence[str]) -> Path:
     """The folder of this run alone.
 
     Under SLURM it bears the job's number, so that a requeued job comes back to it. It is the Trainer's
     `default_root_dir` as well: Lightning resumes from any `hpc_ckpt_*` that it finds there.
     """
-    base = base_folder(config)
+    base = base_folder(config, files)
     if config.trainer.default_root_dir is not None:
         return base
     if "SLURM_JOB_ID" in os.environ:
@@ -47,9 +52,9 @@ def run_folder(config: Namespace) -> Path:
     return base / f"version_{max(taken, default=-1) + 1}"
 
 
-def trainer_arguments(config: Namespace) -> dict[str, Any]:
+def trainer_arguments(config: Namespace, files: Sequence[str]) -> dict[str, Any]:
     """The Trainer's arguments for which the command line has defaults of its own: the folder and the loggers."""
-    folder = run_folder(config)
+    folder = run_folder(config, files)
     arguments: dict[str, Any] = {"default_root_dir": str(folder)}
     if config.trainer.logger in (None, True) and not config.trainer.barebones:
         arguments["logger"] = loggers(folder)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_binding.cli_errors import nearest_files
+from lightning_binding.cli.lookup import nearest_files
 from lightning_binding.errors import InputError
 from lightning_binding.weights import raise_mismatch, read_checkpoint
 

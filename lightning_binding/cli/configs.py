@@ -7,21 +7,26 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from lightning_binding.cli_errors import nearest_files, suggest
+from lightning_binding.cli.lookup import nearest_files, suggest
 from lightning_binding.errors import InputError
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 
-def check_configs(args: Sequence[str]) -> None:
+def check_configs(args: Sequence[str]) -> list[str]:
     """Checks the files that follow `--config`: that they exist, are YAML, and have no key twice.
+
+    Returns:
+        The files.
 
     Raises:
         InputError: If they do not; it names the file, the line and the key.
     """
-    for name in config_files(args):
-        if not name.lstrip().startswith("{") and "\n" not in name:  # otherwise the content itself
-            check_config(Path(name).expanduser())
+    # What is not a name is the content itself.
+    files = [name for name in config_files(args) if not name.lstrip().startswith("{") and "\n" not in name]
+    for name in files:
+        check_config(Path(name).expanduser())
+    return files
 
 
 def config_files(args: Sequence[str]) -> Iterator[str]:

@@ -1,0 +1,101 @@
+"""Lightning's commands: fit, validate, test and predict."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
+from omegaconf.errors import OmegaConfBaseException
+
+from lightning_binding.cli import runs
+from lightning_binding.cli.configs import check_configs
+from lightning_binding.cli.errors import condense_interpolation
+from lightning_binding.cli.parser import NAME, Parser
+from lightning_binding.cli.resume import Overrides, checkpoint_differences, resolve_checkpoint
+from lightning_binding.errors import InputError
+from lightning_binding.module import BindingModule
+
+STAGES: dict[str, str] = {
+    "fit": "Trains a model, or goes on with a run.",
+    "validate": "Evaluates a checkpoint on the validation set.",
+    "test": "Evaluates a checkpoint on the test set.",
+    "predict": "Writes a checkpoint's predictions.",
+}
+OF_TRAINING = ("model.init_args.optimizer", "model.init_args.scheduler")
+
+
+class BindingCLI(LightningCLI):
+    """LightningCLI for one stage, with run folders, checkpoints that do not overrule the command line, and `vars`.
+
+    Args:
+        stage: `fit`, `validate`, `test` or `predict`.
+        args: The options that follow the stage.
+    """
+
+    def __init__(self, stage: str, args: Sequence[str]) -> None:
+        self.stage = stage
+        self.predictions: Any = None
+        super().__init__(
+            BindingModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            parser_class=Parser,
+            parser_kwargs={"prog": f"{NAME} {stage}", "description": STAGES[stage], "parser_mode": "omegaconf+"},
+            auto_configure_optimizers=False,
+            args=list(args),
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds `vars`, and the arguments of the Trainer's method."""
+        parser.add_argument(
+            "--vars",
+            type=dict,
+            default={},
+            help="Values of your own, for use as ${vars.name} in the configuration: --vars.name value.",
+        )
+        skip = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "return_predictions"}
+        parser.add_method_arguments(Trainer, self.stage, skip=skip)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the options, and looks at the checkpoint."""
+        self.files = check_configs(args)
+        try:
+            self.config = parser.parse_args(args)
+        except OmegaConfBaseException as error:
+            raise InputError(condense_interpolation(error)) from error
+        config = self.config
+        config.ckpt_path = resolve_checkpoint(config.ckpt_path, runs.base_folder(config, self.files), self.stage)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Gives the run a folder of its own, and loggers that write there."""
+        try:
+            return super().instantiate_trainer(**runs.trainer_arguments(self.config, self.files), **kwargs)
+        except (ValueError, TypeError) as error:  # the Trainer's own, on the values of its arguments
+            raise InputError(f"trainer: {error}") from error
+
+    def after_instantiate_classes(self) -> None:
+        """Says where the checkpoint and the command line differ: the command line is what counts."""
+        differences = checkpoint_differences(self.config.ckpt_path, self.config_dump["model"], self.model)
+        for difference in differences:
+            if self.stage == "fit" or not difference.key.startswith(OF_TRAINING):
+                rank_zero_info(str(difference))
+        if self.stage == "fit" and differences:
+            self.trainer.callbacks.append(Overrides(differences))  # type: ignore[attr-defined]
+        if self.stage != "fit" and self.config.ckpt_path is None:
+            rank_zero_info("No --ckpt_path: the weights are those of a new model, before training.")
+
+    def run(self) -> None:
+        """Runs the stage."""
+        names = ("ckpt_path", "weights_only")
+        result = getattr(self.trainer, self.stage)(
+            self.model, datamodule=self.datamodule, **{name: self.config[name] for name in names}
+        )
+        if self.stage == "predict":
+            self.predictions = result
+            runs.save_predictions(self.trainer, result)
+        runs.report(self.trainer, self.stage)

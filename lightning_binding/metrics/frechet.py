@@ -1,0 +1,168 @@
+"""The Fréchet distance between two sets of pictures, in the features of any extractor, as a streaming metric."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from lightning_binding.errors import InputError
+from lightning_binding.metrics.gaussian import frechet_distance, moments
+
+BLOCK = 2048  # rows that are folded in at a time: one pass over the d x d sums for all of them
+
+Statistics = dict[str, Tensor]
+
+
+class FrechetDistance(Metric):
+    """Fréchet distance between real and generated pictures; with Inception's features it is FID.
+
+    The sums of x and x x^T are kept in float64, so that memory does not grow with the number of pictures, and the result is
+    exact under any number of processes. Features wait in a buffer until there are enough for one matrix product.
+
+    Args:
+        extractor: Module from pictures to features (N, d).
+        reset_real_features: False keeps the real side when the metric is reset.
+    """
+
+    higher_is_better = False
+    is_differentiable = False
+    full_state_update = False
+    sides = ("real", "fake")
+
+    def __init__(self, extractor: nn.Module, reset_real_features: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        self.extractor = extractor.eval()
+        self.reset_real_features = reset_real_features
+        for side in self.sides:
+            self.add_state(f"{side}_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+            self.add_state(f"{side}_sum", torch.zeros(0, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(f"{side}_products", torch.zeros(0, 0, dtype=torch.float64), dist_reduce_fx="sum")
+        self._waiting: dict[str, list[Tensor]] = {side: [] for side in self.sides}
+
+    def update(self, images: Tensor, real: bool) -> None:
+        """Adds pictures to a side.
+
+        Args:
+            images: What the extractor takes, uint8 (N, 3, H, W) in [0, 255] for those of this package.
+            real: Whether they are the real side's.
+
+        Raises:
+            InputError: If the features are not finite, or not (N, d).
+        """
+        with torch.no_grad():
+            self.update_features(self.extractor(images), real)
+
+    def update_features(self, features: Tensor, real: bool) -> None:
+        """Adds the features (N, d) of pictures to a side; see `update`."""
+        if features.ndim != 2:
+            raise InputError(f"the extractor returned features of shape {tuple(features.shape)}, expected (N, d).")
+        if not bool(features.isfinite().all()):
+            raise InputError("the extractor returned features that are not finite: are the pictures, or its weights?")
+        side = self.sides[not real]
+        self._waiting[side].append(features.detach())
+        if sum(len(rows) for rows in self._waiting[side]) >= BLOCK:
+            self._fold(side)
+
+    def _fold(self, side: str) -> None:
+        if not self._waiting[side]:
+            return
+        rows = torch.cat(self._waiting[side]).to(self.device, torch.float64)
+        self._waiting[side] = []
+        total, products = rows.sum(dim=0), rows.T @ rows
+        if getattr(self, f"{side}_sum").numel():
+            total, products = getattr(self, f"{side}_sum") + total, getattr(self, f"{side}_products").add_(products)
+        setattr(self, f"{side}_count", getattr(self, f"{side}_count") + len(rows))
+        setattr(self, f"{side}_sum", total)
+        setattr(self, f"{side}_products", products)
+
+    def flush(self) -> None:
+        """Folds in what waits."""
+        for side in self.sides:
+            self._fold(side)
+
+    def statistics(self, real: bool) -> Statistics:
+        """Count, mean (d,) and covariance (d, d) of a side, as gathered by this process."""
+        self.flush()
+        side = self.sides[not real]
+        count = getattr(self, f"{side}_count")
+        mean, covariance = moments(count, getattr(self, f"{side}_sum"), getattr(self, f"{side}_products"))
+        return {"count": count, "mean": mean, "covariance": covariance}
+
+    def compute(self) -> Tensor:
+        """The distance, a float64 scalar.
+
+        Raises:
+            InputError: If a side has fewer than two pictures.
+        """
+        real, fake = self.statistics(real=True), self.statistics(real=False)
+        return frechet_distance(real["mean"], real["covariance"], fake["mean"], fake["covariance"])
+
+    def sync(self, *arguments: Any, **options: Any) -> None:
+        """Gathers the sums of all processes, with what waits folded in, and of one size where a process had nothing."""
+        self.flush()
+        self._agree_on_width(options.get("distributed_available"))
+        super().sync(*arguments, **options)
+
+    def _agree_on_width(self, available: Any) -> None:
+        is_distributed = (available or self.distributed_available_fn)() if callable(
+            available or self.distributed_available_fn
+        ) else False
+        if not is_distributed:
+            return
+        for side in self.sides:
+            width = torch.tensor(getattr(self, f"{side}_sum").numel(), device=self.device)
+            torch.distributed.all_reduce(width, torch.distributed.ReduceOp.MAX)
+            if not getattr(self, f"{side}_sum").numel() and int(width):
+                zeros = torch.zeros(int(width), dtype=torch.float64, device=self.device)
+                setattr(self, f"{side}_sum", zeros)
+                setattr(self, f"{side}_products", torch.outer(zeros, zeros))
+
+    def reset(self) -> None:
+        """Forgets both sides, or the generated one alone."""
+        kept = {}
+        if not self.reset_real_features:
+            self._fold("real")
+            kept = {f"real_{name}": getattr(self, f"real_{name}") for name in ("count", "sum", "products")}
+        self._waiting = {side: [] for side in self.sides}
+        super().reset()
+        for name, value in kept.items():
+            setattr(self, name, value)
+
+    def save_real(self, path: str | Path) -> None:
+        """Writes the real side's sums as safetensors."""
+        self.flush()
+        sums = {name: getattr(self, f"real_{name}").contiguous() for name in ("count", "sum", "products")}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(f"{path}.part")
+        partial.write_bytes(serialize(sums))
+        partial.rename(path)
+
+    def load_real(self, path: str | Path) -> None:
+        """Takes the real side from a file that `save_real` wrote; in a distributed run, on the first process alone.
+
+        Raises:
+            InputError: If the file is damaged.
+        """
+        try:
+            sums = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path} cannot be read as statistics ({error}): delete it to have them again.") from error
+        for name in ("count", "sum", "products"):
+            setattr(self, f"real_{name}", sums[name].to(self.device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Folds in what waits before the metric is copied or pickled."""
+        self.flush()
+        state: dict[str, Any] = super().__getstate__()
+        return state
+
+    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Folds in what waits before the state is read."""
+        self.flush()
+        state: dict[str, Any] = super().state_dict(*arguments, **options)
+        return state

@@ -1,0 +1,97 @@
+"""A checkpoint on the command line: what the command line says counts, and the difference is printed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import toys  # noqa: F401  (its classes get short names)
+
+from lightning_binding.cli import main
+from lightning_binding.cli.resume import Difference, checkpoint_differences, resolve_checkpoint
+
+ARGS = ["--model=ToyModel", "--data=ToyData", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+ARGS += ["--trainer.logger=false", "--trainer.default_root_dir=out"]
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def fit(*options: str) -> Any:
+    return main(["fit", *ARGS, *options])
+
+
+SGD = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.optimizer.weight_decay=0.01"]
+
+
+def test_resume_takes_up_the_run(told: list[str]) -> None:
+    whole = fit(*SGD, "--trainer.max_epochs=2")
+    first = fit(*SGD, "--trainer.max_epochs=1", "--trainer.default_root_dir=half")
+    second = fit(*SGD, "--trainer.max_epochs=2", f"--ckpt_path={first.trainer.checkpoint_callback.best_model_path}")
+    assert second.trainer.global_step == 4
+    assert torch.equal(second.model.network.weight, whole.model.network.weight)
+    assert not [line for line in told if "the checkpoint has" in line]
+
+
+def test_the_command_line_counts(told: list[str]) -> None:
+    path = fit(*SGD, "--trainer.max_epochs=1").trainer.checkpoint_callback.best_model_path
+    options = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.025", "--model.optimizer.weight_decay=0.5"]
+    options += ["--model.part=ToyPart", "--model.part.gain=3", "--trainer.max_epochs=2", f"--ckpt_path={path}"]
+    run = fit(*options)
+    assert "model.init_args.part: ToyPart is used; the checkpoint has None." in told
+    assert "model.init_args.optimizer.init_args.lr: 0.025 is used; the checkpoint has 0.1." in told
+    assert run.model.part.gain == 3
+    assert run.model.hparams["part"]["init_args"]["gain"] == 3
+    matrices, vectors = run.trainer.optimizers[0].param_groups
+    assert (matrices["lr"], vectors["lr"]) == (0.025, 0.025)
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.5, 0.0)  # biases stay without decay
+    assert run.trainer.global_step == 4
+
+
+def test_a_changed_rate_is_scheduled_on() -> None:
+    schedule = ["--model.scheduler=WarmupCosine", "--model.scheduler.total_steps=8", "--model.scheduler.warmup_steps=2"]
+    path = fit(*SGD, *schedule, "--trainer.max_epochs=2").trainer.checkpoint_callback.best_model_path
+    resumed = fit(*SGD, *schedule, "--model.optimizer.lr=0.05", "--trainer.max_epochs=3", f"--ckpt_path={path}")
+    scheduler = resumed.trainer.lr_scheduler_configs[0].scheduler
+    assert scheduler.base_lrs == [0.05, 0.05]
+    expected = 0.05 * scheduler.lr_lambdas[0](scheduler.last_epoch)
+    assert resumed.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(expected)
+
+
+def test_evaluation_does_not_speak_of_training(told: list[str]) -> None:
+    path = fit(*SGD, "--trainer.max_epochs=1").trainer.checkpoint_callback.best_model_path
+    main(["test", *ARGS, "--model.optimizer=torch.optim.Adam", "--model.image_size=4", f"--ckpt_path={path}"])
+    assert not [line for line in told if "the checkpoint has" in line]
+
+
+def test_another_model_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    path = fit("--trainer.max_epochs=1").trainer.checkpoint_callback.best_model_path
+    with pytest.raises(SystemExit):
+        main(["test", *ARGS, "--model.width=5", f"--ckpt_path={path}"])
+    assert "network.weight of shape (2, 16), the network (5, 16)" in capfd.readouterr().err
+
+
+def test_last_is_the_newest_checkpoint() -> None:
+    fit("--trainer.max_epochs=1")
+    newest = fit("--trainer.max_epochs=2", "--ckpt_path=last").trainer.checkpoint_callback.best_model_path
+    assert Path(str(resolve_checkpoint("last", Path("out"), "fit"))).samefile(newest)
+    assert fit("--trainer.max_epochs=3", "--ckpt_path=last").trainer.global_step == 6
+
+
+def test_keywords_and_addresses_are_lightning_s() -> None:
+    assert resolve_checkpoint("best", Path("out"), "fit") == "best"
+    assert resolve_checkpoint("hpc", Path("out"), "fit") == "hpc"
+    assert resolve_checkpoint("s3://bucket/run.ckpt", Path("out"), "test") == "s3://bucket/run.ckpt"
+    assert resolve_checkpoint(None, Path("out"), "fit") is None
+
+
+def test_differences_name_the_key() -> None:
+    run = fit(*SGD, "--trainer.max_epochs=1")
+    path = run.trainer.checkpoint_callback.best_model_path
+    config = {"class_path": "toys.ToyModel", "init_args": {"width": 2, "optimizer": {"class_path": "torch.optim.Adam"}}}
+    found = checkpoint_differences(path, config, run.model)
+    assert [difference.key for difference in found] == ["model.init_args.optimizer"]
+    assert str(found[0]) == "model.init_args.optimizer: Adam is used; the checkpoint has SGD."
+    assert isinstance(found[0], Difference)

@@ -1,0 +1,56 @@
+"""What every test shares: few threads, no network, fixed seeds, and two processes that talk over gloo."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # with `-n 2`, each process has a core
+os.environ["HF_HUB_OFFLINE"] = "1"  # a forgotten download fails at once
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests are of the CPU
+
+import lightning_binding  # isort: skip  # noqa: F401  (before anything imports torchvision)
+
+import logging
+from collections.abc import Iterator
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from gloo_pool import GlooPool
+
+# Machines differ in speed, so no example has a deadline; the examples are the same in every run.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("tests")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test begins with the same random numbers, whatever ran before."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """What the user is told: the lines of `rank_zero_info` during the test."""
+    handler, logger = _Lines(), logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addHandler(handler)
+    yield handler.lines
+    logger.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def gloo() -> Iterator[GlooPool]:
+    """`gloo(function, *args)` runs `function(rank, world, *args)` in two processes and returns both results."""
+    pool = GlooPool()
+    yield pool
+    pool.close()

@@ -1,0 +1,71 @@
+"""A run that is restarted from a checkpoint is fed what it would have been fed."""
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lightning_binding.data import BindingDataModule
+from lightning_binding.data.imageset import ArraySet
+
+EXAMPLES, BATCH, EPOCHS = 21, 4, 3
+
+
+class Numbered(BindingDataModule):
+    """Each image is filled with its index, so a model can say what it was fed."""
+
+    class_names = ("only",)
+
+    def train_set(self):
+        index = torch.arange(EXAMPLES)
+        image = index.to(torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
+        return ArraySet(image, torch.zeros_like(index), seed=self.seed)
+
+    eval_set = reference_set = train_set
+
+
+class Diary(LightningModule):
+    """Learns nothing and writes down the examples of each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.steps = {}
+
+    def training_step(self, batch, batch_idx):
+        self.steps[self.global_step] = (self.current_epoch, batch["image"][:, 0, 0, 0].tolist())
+        return self.weight * 0
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def run(folder, workers, callbacks=(), ckpt_path=None, **options):
+    diary = Diary()
+    trainer = Trainer(
+        max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=list(callbacks), enable_checkpointing=bool(callbacks), default_root_dir=folder,
+        num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+    trainer.fit(diary, Numbered(2, batch_size=BATCH, num_workers=workers, seed=3), ckpt_path=ckpt_path)
+    return diary.steps
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "when",
+    [{"every_n_train_steps": 1}, {"every_n_epochs": 1}, {"every_n_epochs": 1, "save_on_train_epoch_end": True}],
+    ids=["steps", "validation end", "epoch end"],
+)
+def test_a_restart_reads_what_the_run_would_have_read(tmp_path, when, workers):
+    saver = ModelCheckpoint(tmp_path / "ckpt", filename="{step}", save_top_k=-1, **when)
+    whole = run(tmp_path, workers, [saver], val_check_interval=2 if "every_n_train_steps" in when else None)
+    assert len(whole) == EPOCHS * (EXAMPLES // BATCH)
+    for path in sorted((tmp_path / "ckpt").glob("*.ckpt")):
+        step = int(path.stem.split("=")[1])
+        rest = run(tmp_path, workers, ckpt_path=path)
+        assert rest == {s: seen for s, seen in whole.items() if s >= step}, path

@@ -1,0 +1,85 @@
+"""Extractors: pictures to features, named, and clear about missing weights."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+from lightning_binding import InputError
+from lightning_binding.metrics import Inception, TimmExtractor
+from lightning_binding.metrics.extractors import INCEPTION_FILE
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in the layout of the Inception file."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Theirs
+
+    path = tmp_path_factory.mktemp("inception") / INCEPTION_FILE
+    torch.manual_seed(0)
+    network = Theirs.__new__(Theirs)
+    original = torch.nn.Module.load_state_dict
+    torch.nn.Module.load_state_dict = lambda self, *arguments, **options: None  # type: ignore[assignment,method-assign]
+    try:
+        torch.save({}, path)
+        Theirs.__init__(network, "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    finally:
+        torch.nn.Module.load_state_dict = original  # type: ignore[method-assign]
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def test_inception_is_torch_fidelity_s(weights: Path) -> None:
+    images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    ours = Inception(str(weights))
+    theirs = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(weights)
+    )
+    features, logits = ours.features_and_logits(images)
+    expected = theirs(images)
+    assert torch.equal(features, expected[0])
+    assert torch.equal(logits, expected[1])
+    assert ours.name is None
+    assert not ours.train().network.training
+
+
+def test_timm_extractor_is_the_model_on_its_own_input() -> None:
+    extractor = TimmExtractor("emoji_resnet")
+    images = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    network = timm.create_model("emoji_resnet", pretrained=True).eval()
+    features, logits = extractor.features_and_logits(images)
+    with torch.no_grad():
+        assert torch.allclose(logits, network(images / 127.5 - 1), atol=1e-5)
+        maps = network.forward_features(images / 127.5 - 1)
+    assert torch.allclose(features, maps.mean(dim=(2, 3)), atol=1e-5)
+    assert extractor.name == "emoji_resnet"
+    assert extractor(torch.randint(256, (2, 3, 20, 50), dtype=torch.uint8)).shape == (2, 128)  # resized
+
+
+def test_weights_by_path_change_the_protocol(tmp_path: Path) -> None:
+    save_file(timm.create_model("emoji_resnet").state_dict(), tmp_path / "mine.safetensors")
+    mine = TimmExtractor("emoji_resnet", str(tmp_path / "mine.safetensors"))
+    assert "mine.safetensors" in mine.protocol
+    assert mine.protocol != TimmExtractor("emoji_resnet").protocol
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Inception("nowhere.pth"), rf"no file nowhere.pth.*{INCEPTION_FILE}"),
+        (lambda: TimmExtractor("emoji_resnett"), "no timm model.*emoji_resnet"),
+        (lambda: TimmExtractor("emoji_resnet", "nowhere.pth"), "checkpoint_path: there is no file"),
+    ],
+)
+def test_missing_weights(build, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match=message):
+        build()
+
+
+def test_pictures_of_another_kind() -> None:
+    for images in (torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)):
+        with pytest.raises(InputError, match=r"expected uint8 \(N, 3, H, W\)"):
+            TimmExtractor()(images)
