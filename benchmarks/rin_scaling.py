@@ -71,7 +71,9 @@ def main() -> None:
     for size, n, taken, mac in zip(SIZES, tokens, measured, macs, strict=True):
         line = 1e3 * (constant + slope * n)
         print(f"| {size} | {n} | {1e3 * taken:.1f} | {line:.1f} | {mac / 1e9:.2f} | {transformer_macs(n) / 1e9:.2f} |")
-    print(f"\n{1e3 * constant:.1f} ms + {1e6 * slope:.2f} ms for 1,000 patches; largest deviation {deviation.max():.0%};")
+    print(
+        f"\n{1e3 * constant:.1f} ms + {1e6 * slope:.2f} ms for 1,000 patches; largest deviation {deviation.max():.0%};"
+    )
     print(f"exponent over the last five sizes {exponent:.2f}")
 
     matplotlib.use("Agg")

@@ -128,7 +128,7 @@ def denoiser(network: torch.nn.Module, call: Callable[[torch.Tensor, torch.Tenso
 
 
 def unet() -> dict[str, Any]:
-    """diffusers' U-Net with attention at 16 pixels, the usual one for CIFAR-10, of about the same size."""
+    """The U-Net of diffusers, with attention at 16 pixels: the usual one for CIFAR-10, of about the same size."""
     from diffusers import UNet2DModel
 
     network = UNet2DModel(
@@ -142,7 +142,7 @@ def unet() -> dict[str, Any]:
 
 
 def dit() -> dict[str, Any]:
-    """diffusers' DiT at patch 2, of about the same size."""
+    """The DiT of diffusers at patch 2, of about the same size."""
     from diffusers import DiTTransformer2DModel
 
     network = DiTTransformer2DModel(

@@ -13,14 +13,14 @@
 # %% [markdown]
 # # Generation: a tour of Recurrent Interface Networks
 #
-# A RIN has two sets of tokens. The *interface* holds one token for each patch of the picture; the *latents* are few, and
-# all the thinking happens there. Each block **reads** from the interface into the latents, **computes** on the latents,
-# and **writes** back. The latents of one denoising step start the next.
+# A RIN has two sets of tokens. The *interface* holds one token for each patch of the picture; the *latents* are few,
+# and all the thinking happens there. Each block **reads** from the interface into the latents, **computes** on the
+# latents, and **writes** back. The latents of one denoising step start the next.
 #
 # It runs on a CPU in less than a minute. To edit it as a notebook: `jupytext --to ipynb notebooks/rin_tour.py`.
 
 # %%
-import lightning_binding  # isort: skip  (first: it lets torchvision be imported beside a CPU-only torch)
+import lightning_binding  # noqa: F401  # isort: skip  (first: it lets torchvision be imported beside a CPU-only torch)
 
 import matplotlib.pyplot as plt
 import timm
@@ -60,8 +60,7 @@ for name in ("cosine", "sigmoid", "linear", "rectified"):
     plt.plot(t, getattr(schedules, name)(t), label=name)
 plt.xlabel("t")
 plt.ylabel(r"$\gamma(t)$")
-plt.legend();
-
+plt.legend()
 # %% [markdown]
 # ## The presets
 # Every published model is an entry of timm's registry. The number of latents, not that of pixels, sets the cost.

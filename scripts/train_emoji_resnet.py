@@ -44,6 +44,7 @@ def accuracy(network: torch.nn.Module, data: EmojiDataModule) -> float:
 
 
 def main() -> None:
+    """Trains and writes the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=60)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from inception import random_weights
 from PIL import Image
 
 from lightning_binding.cli import main
@@ -49,7 +50,10 @@ def small(name: str, folder: Path, cifar: Path, classes: int) -> list[str]:
     """Options that make a recipe small without changing what it is."""
     data = contents(name)["data"]["class_path"]
     size = 32 if data == "CIFAR10DataModule" else 16
-    options = [f'--model.network_options={{"image_size": {size}, "num_classes": {classes}}}', "--model.network=rin_tiny"]
+    options = [
+        f'--model.network_options={{"image_size": {size}, "num_classes": {classes}}}',
+        "--model.network=rin_tiny",
+    ]
     options += ["--model.sampling.steps=2", "--model.scheduler.warmup_steps=1", "--data.batch_size=2"]
     options += ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--trainer.limit_val_batches=1"]
     options += ["--trainer.accelerator=cpu", "--trainer.precision=32-true", f"--trainer.default_root_dir={folder}/run"]
@@ -100,10 +104,14 @@ def test_recipe_names_a_preset_of_the_data_s_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_part_composes_with_a_recipe(name: str, folder: Path, cifar: Path) -> None:
-    options = small("rin/emoji32.yaml", folder, cifar, 9)
+    recipe = "rin/imagenet64.yaml"
+    options = small(recipe, folder, cifar, 2)
     options += ["--trainer.devices=1", "--model.compile=false", "--trainer.limit_train_batches=2"]
-    base = ["--config", str(CONFIGS / "rin" / "emoji32.yaml"), "--config", str(CONFIGS / name)]
-    cli = main(["fit", *base, *options])
+    if "vars" in contents(name):
+        options += [f"--vars.inception={random_weights(folder)}", "--trainer.callbacks.num_samples=4"]
+    cli = main(["fit", "--config", str(CONFIGS / recipe), "--config", str(CONFIGS / name), *options])
     assert cli.trainer.global_step == 2
     names = [type(callback).__name__ for callback in cli.trainer.callbacks]
-    assert {"EMA", "SampleGrid"} <= set(names)  # a part adds callbacks, and replaces none
+    assert {"EMA", "SampleGrid", "ModelCheckpoint"} <= set(names)  # a part adds callbacks, and replaces none
+    if "vars" in contents(name):
+        assert torch.isfinite(cli.trainer.callback_metrics["val/fid"])

@@ -22,7 +22,7 @@ def emoji_resnet(pretrained: bool = False, **options: Any) -> ResNet:
         pretrained: Load the weights that the package ships.
         **options: Arguments of `timm.models.resnet.ResNet`.
     """
-    architecture = {
+    architecture: dict[str, Any] = {
         "block": BasicBlock,
         "layers": (1, 1, 1, 1),
         "channels": (16, 32, 64, 128),

@@ -6,4 +6,12 @@ from lightning_binding.callbacks.halt import HaltOnNonFinite, NonFiniteLoss
 from lightning_binding.callbacks.metric_plot import MetricPlot
 from lightning_binding.callbacks.sample_grid import SampleGrid
 
-__all__ = ["EMA", "GenerationMetrics", "HaltOnNonFinite", "MetricPlot", "NonFiniteLoss", "SampleGrid", "averaged_weights"]
+__all__ = [
+    "EMA",
+    "GenerationMetrics",
+    "HaltOnNonFinite",
+    "MetricPlot",
+    "NonFiniteLoss",
+    "SampleGrid",
+    "averaged_weights",
+]

@@ -75,6 +75,7 @@ class GenerationMetrics(Callback):
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else None
         self.frechet = FrechetDistance(self.extractor, reset_real_features=False)
         self.labels: Tensor | None = None
+        self._seen_real = False
         self.history: list[tuple[int, dict[str, float]]] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that features are kept is said above
@@ -171,8 +172,9 @@ class GenerationMetrics(Callback):
             self.inception_score.update(logits)
 
     def _see_real(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.frechet.real_count > 0 or (self.labels is not None and self.frechet.real_sum.numel()):
+        if self._seen_real:
             return
+        self._seen_real = True
         data = getattr(trainer, "datamodule", None)
         if not hasattr(data, "reference_dataloader"):
             raise InputError(
@@ -213,7 +215,7 @@ class GenerationMetrics(Callback):
         return self.cache_dir / f"{name.replace('/', '_')[:100]}-{digest}.safetensors"
 
     def _draw_labels(self, start: int, size: int) -> Tensor:
-        """Labels of pictures start, …: evenly through the sorted labels of the training set, in a fixed random order."""
+        """Labels of pictures start, …: evenly through the sorted labels of the training set, in random order."""
         assert self.labels is not None
         order = torch.randperm(self.num_samples, generator=torch.Generator().manual_seed(self.seed))
         places = (order[start : start + size].double() + 0.5) / self.num_samples * len(self.labels)

@@ -110,6 +110,10 @@ class BindingDataModule(LightningDataModule):
         """The training images without augmentation, each once: the real side of a Fréchet distance."""
         return self._exact(self.reference_set())
 
+    def cache_key(self) -> str:
+        """A name for what `reference_dataloader` gives, for statistics kept on disk; subclasses add their options."""
+        return f"{type(self).__name__}-{self.image_size}px-{len(self.reference_set())}"
+
     def _exact(self, data: ImageSet, persistent: bool = False) -> DataLoader[ImageBatch]:
         """A loader of each image once, this rank's share of them in order."""
         world, rank = replicas()

@@ -92,6 +92,10 @@ class EmojiDataModule(BindingDataModule):
         """The emoji categories of Unicode, without its skin-tone swatches."""
         return list(CLASS_NAMES)
 
+    def cache_key(self) -> str:
+        """The options that change the reference images."""
+        return f"{super().cache_key()}-{'-'.join(self.vendors)}-{'tones' if self.skin_tones else 'plain'}"
+
     def train_set(self) -> EmojiSet:
         """The training emoji on random colours."""
         return EmojiSet(*self._side(False), seed=self.seed, horizontal_flip=self.horizontal_flip)

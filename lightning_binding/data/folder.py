@@ -143,6 +143,10 @@ class ImageFolderDataModule(BindingDataModule):
         """The held-out images."""
         return self._set(self._sides[1])
 
+    def cache_key(self) -> str:
+        """The folder too."""
+        return f"{super().cache_key()}-{self.train_root}"
+
     def reference_set(self) -> FolderSet:
         """The training images as they are."""
         return self._set(self._sides[0])

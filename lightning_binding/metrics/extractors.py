@@ -1,10 +1,11 @@
 """What turns pictures into the features that sets of them are compared in."""
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -69,8 +70,8 @@ class Inception(Extractor):
         super().__init__()
         if weights_path is not None and not Path(weights_path).is_file():
             raise InputError(
-                f"weights_path: there is no file {weights_path}. FID needs {INCEPTION_FILE} of torch-fidelity's release "
-                "v0.2.0; leave the option out to download it, or take another extractor (TimmExtractor)."
+                f"weights_path: there is no file {weights_path}. FID needs {INCEPTION_FILE} of torch-fidelity's "
+                "release v0.2.0; leave the option out to download it, or take another extractor (TimmExtractor)."
             )
         try:
             self.network = FeatureExtractorInceptionV3(
@@ -113,7 +114,7 @@ class TimmExtractor(Extractor):
             raise InputError(f"checkpoint_path: there is no file {checkpoint_path} (weights of {model}).")
         weights = {"checkpoint_path": checkpoint_path} if checkpoint_path else {"pretrained": True}
         try:
-            self.network = timm.create_model(model, **weights)
+            self.network: Any = timm.create_model(model, **weights)
         except (OSError, RuntimeError) as error:
             if checkpoint_path is None:
                 raise InputError(
@@ -121,7 +122,7 @@ class TimmExtractor(Extractor):
                     "path as checkpoint_path."
                 ) from error
             raise
-        config = resolve_model_data_config(self.network)
+        config: dict[str, Any] = resolve_model_data_config(self.network)  # type: ignore[no-untyped-call]
         self.size: tuple[int, int] = tuple(config["input_size"][1:])
         self.register_buffer("mean", 255 * torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)

@@ -21,7 +21,7 @@ Statistics = dict[str, Tensor]
 class FrechetDistance(Metric):
     """Fréchet distance between real and generated pictures; with Inception's features it is FID.
 
-    The sums of x and x x^T are kept in float64, so that memory does not grow with the number of pictures, and the result is
+    The sums of x and x x^T are kept in float64: memory does not grow with the number of pictures, and the result is
     exact under any number of processes. Features wait in a buffer until there are enough for one matrix product.
 
     Args:
@@ -109,9 +109,11 @@ class FrechetDistance(Metric):
         super().sync(*arguments, **options)
 
     def _agree_on_width(self, available: Any) -> None:
-        is_distributed = (available or self.distributed_available_fn)() if callable(
-            available or self.distributed_available_fn
-        ) else False
+        is_distributed = (
+            (available or self.distributed_available_fn)()
+            if callable(available or self.distributed_available_fn)
+            else False
+        )
         if not is_distributed:
             return
         for side in self.sides:

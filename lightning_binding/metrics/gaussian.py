@@ -9,14 +9,15 @@ from lightning_binding.errors import InputError
 def square_root(matrix: Tensor) -> Tensor:
     """Symmetric root of a positive semi-definite matrix (d, d); round-off below zero counts as zero."""
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root
 
 
 def frechet_distance(mu_1: Tensor, sigma_1: Tensor, mu_2: Tensor, sigma_2: Tensor) -> Tensor:
     """|mu_1 - mu_2|^2 + tr(sigma_1 + sigma_2 - 2 (sigma_1 sigma_2)^(1/2)) (Dowson and Landau, 1982).
 
-    The trace of the root is that of (s sigma_2 s)^(1/2) with s = sigma_1^(1/2), which is symmetric: no complex numbers, and
-    covariances of less than full rank are no special case. Computed in float64 on the CPU.
+    The trace of the root is that of (s sigma_2 s)^(1/2) with s = sigma_1^(1/2), which is symmetric: no complex numbers,
+    and covariances of less than full rank are no special case. Computed in float64 on the CPU.
 
     Args:
         mu_1: Mean (d,).
@@ -30,7 +31,8 @@ def frechet_distance(mu_1: Tensor, sigma_1: Tensor, mu_2: Tensor, sigma_2: Tenso
     mu_1, sigma_1, mu_2, sigma_2 = (value.detach().cpu().double() for value in (mu_1, sigma_1, mu_2, sigma_2))
     root = square_root(sigma_1)
     values = torch.linalg.eigvalsh(root @ sigma_2 @ root)
-    return (mu_1 - mu_2).square().sum() + sigma_1.trace() + sigma_2.trace() - 2 * values.clamp_min(0).sqrt().sum()
+    spread: Tensor = sigma_1.trace() + sigma_2.trace() - 2 * values.clamp_min(0).sqrt().sum()
+    return (mu_1 - mu_2).square().sum() + spread
 
 
 def moments(count: Tensor, total: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:

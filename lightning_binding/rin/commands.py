@@ -11,7 +11,6 @@ from lightning_binding.images import make_grid, save_png
 from lightning_binding.names import did_you_mean
 from lightning_binding.pretrained import load_pretrained
 from lightning_binding.rin.module import RINDiffusion
-
 from lightning_binding.rin.samplers import SAMPLERS
 
 

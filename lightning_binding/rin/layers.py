@@ -123,7 +123,9 @@ class FeedForward(nn.Module):
         """Maps tokens (B, n, width) to (B, n, width)."""
         hidden = self.expand(self.norm(x))
         if self.training and self.dropout.p == 0:
-            recomputed: Tensor = GELULinear.apply(hidden, self.contract.weight, self.contract.bias)
+            recomputed: Tensor = GELULinear.apply(  # type: ignore[no-untyped-call]
+                hidden, self.contract.weight, self.contract.bias
+            )
             return recomputed
         out: Tensor = self.contract(self.dropout(F.gelu(hidden)))
         return out

@@ -187,6 +187,10 @@ class RINDiffusion(BindingModule):
         self.network.eval()
         pictures = []
         batches = [min(batch_size, num - start) for start in range(0, num, batch_size)]
+
+        def advance(step: int, x_0: Tensor) -> None:
+            bar.update()
+
         with tqdm(total=len(batches) * (steps or self.sampling.steps), desc="sampling", disable=not progress) as bar:
             for index, size in enumerate(batches):
                 noise = torch.randn(size, *self.image_shape, device=self.device, generator=generator)
@@ -197,7 +201,7 @@ class RINDiffusion(BindingModule):
                     None if label is None else label[index * batch_size :][:size],
                     steps=steps,
                     generator=generator,
-                    on_step=lambda step, x_0: bar.update(),
+                    on_step=advance,
                 )
                 pictures.append(self.diffusion.to_images(x_0))
         self.network.train(training)

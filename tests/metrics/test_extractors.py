@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from inception import random_weights
 from safetensors.torch import save_file
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -16,20 +17,7 @@ from lightning_binding.metrics.extractors import INCEPTION_FILE
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights in the layout of the Inception file."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Theirs
-
-    path = tmp_path_factory.mktemp("inception") / INCEPTION_FILE
-    torch.manual_seed(0)
-    network = Theirs.__new__(Theirs)
-    original = torch.nn.Module.load_state_dict
-    torch.nn.Module.load_state_dict = lambda self, *arguments, **options: None  # type: ignore[assignment,method-assign]
-    try:
-        torch.save({}, path)
-        Theirs.__init__(network, "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
-    finally:
-        torch.nn.Module.load_state_dict = original  # type: ignore[method-assign]
-    torch.save(network.state_dict(), path)
-    return path
+    return random_weights(tmp_path_factory.mktemp("inception"))
 
 
 def test_inception_is_torch_fidelity_s(weights: Path) -> None:

@@ -176,7 +176,7 @@ def test_unknown_networks(name: str) -> None:
 
 
 def test_unknown_network_option() -> None:
-    with pytest.raises(InputError, match="no option 'latent'.*latents"):
+    with pytest.raises(InputError, match=r"no option 'latent'.*latents"):
         RINDiffusion("rin_tiny", network_options={"latent": 4})
 
 
