@@ -41,13 +41,15 @@ def pictures() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def optimised(network: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Step:
-    """A training step: loss, gradient, AdamW."""
+    """A training step: loss, gradient, AdamW; it returns the loss."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
-    def step() -> None:
+    def step() -> float:
         optimizer.zero_grad()
-        loss().backward()
+        value = loss()
+        value.backward()
         optimizer.step()
+        return float(value.detach())
 
     return step
 
@@ -183,7 +185,7 @@ def counted(forward: Step) -> float:
 def seconds(step: Step, repeats: int) -> float:
     """Best time of a step after one that warms up."""
     step()
-    times = []
+    times: list[float] = []
     for _ in range(repeats):
         start = time.perf_counter()
         step()
@@ -208,6 +210,7 @@ def work(name: str, threads: int, repeats: int) -> dict[str, float]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     forward = seconds(candidate["forward"], 2 * repeats)
     return {
+        "loss": sum(candidate["train"]() for _ in range(repeats)) / repeats,
         "parameters": sum(parameter.numel() for parameter in candidate["network"].parameters()) / 1e6,
         "macs": candidate["macs"] / 1e9,
         "train_images": BATCH / train,
@@ -239,7 +242,7 @@ def main() -> None:
             run = subprocess.run(command, capture_output=True, text=True, check=True)
             rounds[name].append(json.loads(run.stdout.splitlines()[-1]))
     best = {
-        name: {key: (min if key == "peak_gib" else max)(turn[key] for turn in turns) for key in turns[0]}
+        name: {key: (min if key in ("peak_gib", "loss") else max)(turn[key] for turn in turns) for key in turns[0]}
         for name, turns in rounds.items()
     }
     limit = best.pop("matrix product")
@@ -255,14 +258,16 @@ def report(best: dict[str, dict[str, float]], limit: dict[str, float], threads: 
     """Prints the table, in Markdown."""
     print(f"{processor()}, {threads} threads, torch {torch.__version__}; 4096-cubed matrix product ", end="")
     print(f"{limit['float32'] / 1e9:.0f} GFLOP/s in float32, {limit['bfloat16'] / 1e9:.0f} in bfloat16\n")
-    print("| candidate | M params | GMAC | train images/s | of the matrix rate | forward images/s | of it | peak GiB |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| candidate | M params | GMAC | train images/s | of the matrix rate | forward images/s | of it | peak GiB | loss |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, row in best.items():
         rate = limit["bfloat16" if "bf16" in name else "float32"]
         print(
             f"| {name} | {row['parameters']:.1f} | {row['macs']:.2f} | {row['train_images']:.2f} "
             f"| {row['train_rate'] / rate:.0%} | {row['forward_images']:.1f} | {row['forward_rate'] / rate:.0%} "
-            f"| {row['peak_gib']:.2f} |"
+            f"| {row['peak_gib']:.2f} | {row['loss']:.3f} |"
         )
 
 

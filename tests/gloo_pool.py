@@ -1,7 +1,5 @@
 """Two processes that form a torch.distributed group; a module of its own, since the processes import it."""
 
-import lightning_binding  # isort: skip  # noqa: F401  (before a test's module imports torchvision in the processes)
-
 import os
 import socket
 from collections.abc import Callable

@@ -13,13 +13,13 @@ from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # what Lightning calls; nothing a user can mend
 
+import timm.optim  # noqa: F401  (Lamb, and the rooms below: what is imported here has a short name in YAML)
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-import lightning_binding.callbacks
-import lightning_binding.data
-import lightning_binding.rin.module
-import timm.optim  # noqa: F401  (the rooms, and Lamb: what is imported here has a short name in YAML)
+import lightning_binding.callbacks  # noqa: F401
+import lightning_binding.data  # noqa: F401
+import lightning_binding.rin.module  # noqa: F401
 from lightning_binding import export
 from lightning_binding.cli.lookup import suggest
 from lightning_binding.cli.parser import NAME, run_function, summary

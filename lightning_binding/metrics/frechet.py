@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lightning_binding.errors import InputError
-from lightning_binding.metrics.gaussian import frechet_distance, moments
+from lightning_binding.metrics.gaussian import add_products_, frechet_distance, moments
 
 BLOCK = 2048  # rows that are folded in at a time: one pass over the d x d sums for all of them
 
@@ -73,12 +73,16 @@ class FrechetDistance(Metric):
             return
         rows = torch.cat(self._waiting[side]).to(self.device, torch.float64)
         self._waiting[side] = []
-        total, products = rows.sum(dim=0), rows.T @ rows
-        if getattr(self, f"{side}_sum").numel():
-            total, products = getattr(self, f"{side}_sum") + total, getattr(self, f"{side}_products").add_(products)
+        if not getattr(self, f"{side}_sum").numel():
+            self._make_room(side, rows.shape[1])
         setattr(self, f"{side}_count", getattr(self, f"{side}_count") + len(rows))
-        setattr(self, f"{side}_sum", total)
-        setattr(self, f"{side}_products", products)
+        setattr(self, f"{side}_sum", getattr(self, f"{side}_sum") + rows.sum(dim=0))
+        add_products_(getattr(self, f"{side}_products"), rows)
+
+    def _make_room(self, side: str, width: int) -> None:
+        zeros = torch.zeros(width + 1, width, dtype=torch.float64, device=self.device)
+        setattr(self, f"{side}_sum", zeros[0].clone())
+        setattr(self, f"{side}_products", zeros[1:].clone())
 
     def flush(self) -> None:
         """Folds in what waits."""
@@ -103,26 +107,19 @@ class FrechetDistance(Metric):
         return frechet_distance(real["mean"], real["covariance"], fake["mean"], fake["covariance"])
 
     def sync(self, *arguments: Any, **options: Any) -> None:
-        """Gathers the sums of all processes, with what waits folded in, and of one size where a process had nothing."""
+        """Gathers the sums of all processes, with what waits folded in."""
         self.flush()
-        self._agree_on_width(options.get("distributed_available"))
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self._agree_on_width()
         super().sync(*arguments, **options)
 
-    def _agree_on_width(self, available: Any) -> None:
-        is_distributed = (
-            (available or self.distributed_available_fn)()
-            if callable(available or self.distributed_available_fn)
-            else False
-        )
-        if not is_distributed:
-            return
+    def _agree_on_width(self) -> None:
+        """A process that saw nothing of a side takes part with zeros of the others' size."""
         for side in self.sides:
             width = torch.tensor(getattr(self, f"{side}_sum").numel(), device=self.device)
             torch.distributed.all_reduce(width, torch.distributed.ReduceOp.MAX)
             if not getattr(self, f"{side}_sum").numel() and int(width):
-                zeros = torch.zeros(int(width), dtype=torch.float64, device=self.device)
-                setattr(self, f"{side}_sum", zeros)
-                setattr(self, f"{side}_products", torch.outer(zeros, zeros))
+                self._make_room(side, int(width))
 
     def reset(self) -> None:
         """Forgets both sides, or the generated one alone."""

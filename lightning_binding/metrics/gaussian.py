@@ -35,8 +35,23 @@ def frechet_distance(mu_1: Tensor, sigma_1: Tensor, mu_2: Tensor, sigma_2: Tenso
     return (mu_1 - mu_2).square().sum() + spread
 
 
+def add_products_(products: Tensor, rows: Tensor, block: int = 256) -> None:
+    """Adds x x^T of every row x to the upper triangle of `products`, in place.
+
+    The sum is symmetric, so blocks below the diagonal are left out: little more than half of the arithmetic.
+
+    Args:
+        products: Sums (d, d); below the diagonal its values have no meaning.
+        rows: Features (N, d), of the same type.
+        block: Columns that are multiplied at a time.
+    """
+    for start in range(0, len(products), block):
+        stop = start + block
+        products[start:stop, start:].addmm_(rows[:, start:stop].T, rows[:, start:])
+
+
 def moments(count: Tensor, total: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and unbiased covariance (d, d) from n, the sum of x (d,) and the sum of x x^T (d, d), in float64.
+    """Mean (d,) and unbiased covariance (d, d) from n, sum of x (d,), and the upper triangle of the sum of x x^T.
 
     Raises:
         InputError: If there are fewer than two samples.
@@ -45,4 +60,5 @@ def moments(count: Tensor, total: Tensor, products: Tensor) -> tuple[Tensor, Ten
     if n < 2:
         raise InputError(f"a Fréchet distance needs two samples on each side or more; one side has {n}.")
     mean = total / n
+    products = products.triu() + products.triu(1).T
     return mean, (products - n * torch.outer(mean, mean)) / (n - 1)

@@ -38,7 +38,13 @@ class RINOutput(NamedTuple):
 
 
 class Block(nn.Module):
-    """Read from the interface, compute on the latents, write back. Weights are not shared between blocks."""
+    """Read from the interface, compute on the latents, write back. Weights are not shared between blocks.
+
+    Args:
+        read: Updates the latents from the interface.
+        compute: Self-attention layers of the latents.
+        write: Updates the interface from the latents; None leaves it as it is.
+    """
 
     def __init__(self, read: CrossUnit, compute: Sequence[SelfUnit], write: CrossUnit | None) -> None:
         super().__init__()

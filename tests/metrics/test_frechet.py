@@ -3,6 +3,7 @@
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.inception import InceptionScore
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from lightning_binding import InputError
 from lightning_binding.metrics import FrechetDistance, frechet_distance
@@ -121,18 +124,32 @@ def test_agrees_with_torch_fidelity_on_the_same_pictures_and_extractor() -> None
             return self.images[index]
 
     torch_fidelity.register_feature_extractor("pooled", Registered)
-    theirs = torch_fidelity.calculate_metrics(
-        input1=Stored(pictures(300, 0)),
-        input2=Stored(pictures(260, 1, shift=20)),
-        feature_extractor="pooled",
-        feature_layer_fid="24",
-        fid=True,
-        cuda=False,
-        verbose=False,
-        save_cpu_ram=True,
-        cache=False,
-    )
+    common: dict[str, Any] = {
+        "input1": Stored(pictures(300, 0)),
+        "input2": Stored(pictures(260, 1, shift=20)),
+        "feature_extractor": "pooled",
+        "feature_layer_fid": "24",
+        "feature_layer_kid": "24",
+        "feature_layer_isc": "24",
+        "cuda": False,
+        "verbose": False,
+        "save_cpu_ram": True,
+        "cache": False,
+    }
+    theirs = torch_fidelity.calculate_metrics(**common, fid=True)
     assert both(FrechetDistance(Pooled())) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
+    features = {real: Pooled()(images) for real, images in ((True, pictures(300, 0)), (False, pictures(260, 1, 20)))}
+    kernel = KernelInceptionDistance(nn.Identity(), subsets=1, subset_size=260)
+    score = InceptionScore(nn.Identity(), splits=1)
+    for real, values in features.items():
+        kernel.update(values, real=real)
+    score.update(features[True])
+    subset = torch_fidelity.calculate_metrics(
+        **common, kid=True, kid_subsets=1, kid_subset_size=260, isc=True, isc_splits=1
+    )
+    assert float(score.compute()[0]) == pytest.approx(subset["inception_score_mean"], rel=1e-5)
+    # 260 of 300 are drawn at random, by each in its own way: all 260 generated ones are, so the rest differs little
+    assert float(kernel.compute()[0]) == pytest.approx(subset["kernel_inception_distance_mean"], rel=0.05)
 
 
 @settings(max_examples=20, deadline=None)
