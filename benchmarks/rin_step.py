@@ -259,7 +259,7 @@ def report(best: dict[str, dict[str, float]], limit: dict[str, float], threads: 
     print(f"{processor()}, {threads} threads, torch {torch.__version__}; 4096-cubed matrix product ", end="")
     print(f"{limit['float32'] / 1e9:.0f} GFLOP/s in float32, {limit['bfloat16'] / 1e9:.0f} in bfloat16\n")
     print(
-        "| candidate | M params | GMAC | train images/s | of the matrix rate | forward images/s | of it | peak GiB | loss |"
+        "| candidate | M params | GMAC | train images/s | of the matrix | forward images/s | of it | peak GiB | loss |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, row in best.items():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lightning_binding import InputError
-from lightning_binding.rin.attention import record_attention
+from lightning_binding.rin.attention import AttentionMaps, record_attention
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,11 +55,18 @@ def test_the_maps_are_those_that_mix_the_values() -> None:
 @torch.no_grad()
 def test_nothing_is_recorded_outside_of_the_context() -> None:
     network, (x, gamma) = timm.create_model("rin_tiny").eval(), inputs()
-    with pytest.raises(RuntimeError, match="stop"), record_attention(network) as maps:
-        network(x, gamma)
-        raise RuntimeError("stop")
+    seen: list[AttentionMaps] = []
+
+    def interrupted() -> None:
+        with record_attention(network) as maps:
+            seen.append(maps)
+            network(x, gamma)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        interrupted()
     network(x, gamma)
-    assert len(maps.read) == 1
+    assert len(seen[0].read) == 1
     assert all(block.read.attention.recorded is None for block in network.blocks)
     assert not network._forward_hooks
 
