@@ -1,7 +1,7 @@
 """Pictures of samples while a generative model trains."""
 
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -64,6 +64,14 @@ class SampleGrid(Callback):
         if trainer.global_step not in self._drawn:
             self._draw(trainer, pl_module)
         rank_zero_info(f"Samples: {self._folder(trainer) / 'progress.png'} shows their progress over training.")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The first samples of each grid, so that `progress.png` goes on when a run does."""
+        return {"drawn": self._drawn}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes them up again."""
+        self._drawn = {int(step): pictures.cpu() for step, pictures in state_dict["drawn"].items()}
 
     def _folder(self, trainer: Trainer) -> Path:
         return Path(trainer.log_dir or trainer.default_root_dir) / "samples"

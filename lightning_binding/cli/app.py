@@ -17,8 +17,8 @@ import timm.optim  # noqa: F401  (Lamb, and the rooms below: what is imported he
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-import lightning_binding.callbacks  # noqa: F401
-import lightning_binding.data  # noqa: F401
+import lightning_binding.callbacks
+import lightning_binding.data
 import lightning_binding.rin.module  # noqa: F401
 from lightning_binding import export
 from lightning_binding.cli.lookup import suggest

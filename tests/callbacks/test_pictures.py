@@ -71,6 +71,16 @@ def test_grids_are_written_at_the_start_and_at_every_validation(tmp_path: Path) 
             assert tuple(progress[6 * row + 3, 6 * column + 3]) == (10 * step, column, 0)
 
 
+def test_progress_goes_on_when_a_run_does(tmp_path: Path) -> None:
+    logger, first = CSVLogger(tmp_path), SampleGrid(num=2, columns=2, scale=1)
+    fit(tmp_path, [first], logger, steps=3)
+    second = SampleGrid(num=2, columns=2, scale=1)
+    second.load_state_dict(first.state_dict())
+    fit(tmp_path, [second], logger, steps=6)
+    progress = np.asarray(Image.open(Path(logger.log_dir) / "samples" / "progress.png"))
+    assert progress.shape[0] == 3 * 6 + 2  # steps 0, 3 and 6
+
+
 def test_grids_no_more_often_than_asked(tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path)
     fit(tmp_path, [SampleGrid(num=2, every_n_steps=5)], logger)
