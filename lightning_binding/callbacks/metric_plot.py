@@ -8,6 +8,7 @@ import matplotlib
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from matplotlib.figure import Figure
+from torch import Tensor
 
 matplotlib.use("Agg")  # no screen is needed
 
@@ -23,9 +24,10 @@ class MetricPlot(Callback):
         smoothing: Weight of the past in the running mean of training metrics, in [0, 1); 0 plots them as they are.
     """
 
-    def __init__(self, every_n_steps: int = 10, smoothing: float = 0.9) -> None:
+    def __init__(self, every_n_steps: int = 10, smoothing: float = 0.7) -> None:
         self.every_n_steps, self.smoothing = every_n_steps, smoothing
         self.history: dict[str, dict[int, float]] = defaultdict(dict)
+        self._kept: dict[str, Tensor] = {}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -63,7 +65,9 @@ class MetricPlot(Callback):
 
     def _keep(self, trainer: Trainer, prefix: str) -> None:
         for name, value in trainer.callback_metrics.items():
-            if name.startswith(prefix):
+            # The trainer keeps showing a value until there is a new one: what was kept before is no new point.
+            if name.startswith(prefix) and value is not self._kept.get(name):
+                self._kept[name] = value
                 self.history[name][trainer.global_step] = float(value)
 
     @rank_zero_only

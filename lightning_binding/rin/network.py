@@ -20,7 +20,7 @@ from lightning_binding.rin.layers import (
     glorot_,
     layer_norm,
 )
-from lightning_binding.rin.tokens import Patches
+from lightning_binding.rin.tokens import Patches, sinusoidal_positions
 
 
 class RINOutput(NamedTuple):
@@ -82,6 +82,8 @@ class RIN(nn.Module):
         drop_path: Probability of dropping a residual branch of the latent computation.
         attention_dropout: Dropout on the self-attention weights.
         time_scale: Factor on gamma before the sinusoids of the time token.
+        sinusoidal_init: Start the interface's positions, which are learned, from sines and cosines of the patches'
+            coordinates instead of small random numbers: for small budgets.
 
     Raises:
         InputError: If sizes do not fit together (a patch that does not divide the size, heads that do not divide
@@ -109,6 +111,7 @@ class RIN(nn.Module):
         drop_path: float = 0.0,
         attention_dropout: float = 0.0,
         time_scale: float = 1000.0,
+        sinusoidal_init: bool = False,
     ) -> None:
         super().__init__()
         condition_tokens = 1 + (num_classes > 0)
@@ -119,6 +122,7 @@ class RIN(nn.Module):
         checks.check_frames(frames, context_frames)
         self.image_size, self.in_channels, self.num_classes = image_size, in_channels, num_classes
         self.frames, self.context_frames = frames, context_frames
+        self.sinusoidal_init = sinusoidal_init
         self.num_latents, self.latent_dim, self.interface_dim = latents, latent_dim, interface_dim
         self.layers = list(blocks)
         self.latent_mlp_ratio, self.interface_mlp_ratio = latent_mlp_ratio, interface_mlp_ratio
@@ -162,6 +166,11 @@ class RIN(nn.Module):
         glorot_(self.stem.weight, self.patches.size, receptive_field * self.interface_dim)
         for position in (self.interface_position, self.latent_position):
             nn.init.trunc_normal_(position, std=0.02, a=-0.04, b=0.04)
+        if self.sinusoidal_init:
+            size, parts = self.image_size, (self.frames - self.context_frames, self.context_frames)
+            grids = [self.patches.coordinates(part, size, size) for part in parts if part]
+            rows = torch.cat([sinusoidal_positions(grid, self.interface_dim) for grid in grids])
+            self.interface_position.data.copy_(rows)
         nn.init.zeros_(self.previous_norm.weight)  # Z_t = Z_init early in training (section 3.2 of the paper)
 
     @classmethod

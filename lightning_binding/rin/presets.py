@@ -62,8 +62,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "rin_1024": row(1024, 8, 512, 256, 768, [8] * 6, (16, 16), (4, 4), 1000),
     # Small ones, for CPUs: a test's, the quickstart's, and the recipe on emoji.
     "rin_tiny": row(8, 2, 16, 8, 32, [1, 1], (4, 2), (4, 2), 3),
-    "rin_quickstart": row(32, 4, 128, 32, 128, [1] * 3, (4, 4), (4, 2), 9),
-    "rin_emoji32": row(32, 4, 128, 32, 192, [1] * 4, (6, 4), (4, 2), 9),
+    "rin_quickstart": row(32, 4, 128, 32, 128, [1] * 3, (4, 4), (4, 2), 9, sinusoidal_init=True),
+    "rin_emoji32": row(32, 4, 128, 32, 192, [1] * 4, (6, 4), (4, 2), 9, sinusoidal_init=True),
 }
 
 WEIGHTS = Path(__file__).parent / "weights"

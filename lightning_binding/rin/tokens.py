@@ -6,6 +6,7 @@ convolution kernel and `depth_to_space` order them; torch's `pixel_shuffle`, cha
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
@@ -34,6 +35,12 @@ class Patches:
         """Patches of a video; a last temporal patch that is not full counts (it is padded with zeros)."""
         return -(-frames // self.temporal) * (height // self.spatial) * (width // self.spatial)
 
+    def coordinates(self, frames: int, height: int, width: int) -> Tensor:
+        """Coordinates of the patches of a video in the order of the rows, (n, 3) for time or (n, 2) without it."""
+        axes = [torch.arange(-(-frames // self.temporal))] if frames > 1 else []
+        axes += [torch.arange(height // self.spatial), torch.arange(width // self.spatial)]
+        return torch.cartesian_prod(*axes)
+
     def to_rows(self, video: Tensor) -> Tensor:
         """Cuts a video (B, T, C, H, W) into rows (B, n, P)."""
         missing = -video.shape[1] % self.temporal  # "SAME" padding of TensorFlow, which puts the odd one last
@@ -59,3 +66,20 @@ class Patches:
             w=width // self.spatial,
         )
         return video[:, :frames]
+
+
+def sinusoidal_positions(coordinates: Tensor, dim: int, longest: float = 100.0) -> Tensor:
+    """Sines and cosines of coordinates, side by side for each axis ("Attention is all you need", section 3.5).
+
+    Args:
+        coordinates: Integers (n, axes).
+        dim: Width d; what does not divide by twice the number of axes is filled with zeros.
+        longest: Ratio of the slowest wavelength to the fastest, which is 2 pi.
+
+    Returns:
+        Numbers in [-1, 1], (n, d).
+    """
+    each = dim // (2 * coordinates.shape[1])
+    frequency = longest ** -(torch.arange(each) / each)
+    angle = (coordinates.float()[:, :, None] * frequency).flatten(1)
+    return F.pad(torch.cat([angle.sin(), angle.cos()], 1), (0, dim - 2 * angle.shape[1]))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 from torch import Tensor
@@ -112,6 +112,20 @@ def test_the_plot_holds_every_metric(tmp_path: Path) -> None:
     again = MetricPlot()
     again.load_state_dict(plot.state_dict())
     assert again.history == plot.history
+
+
+class Once(Callback):
+    """Shows a value of its own at the start, as a callback that measures rarely does."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.callback_metrics["val/rare"] = torch.tensor(3.0)
+
+
+def test_a_value_that_was_not_measured_again_is_one_point(tmp_path: Path) -> None:
+    plot = MetricPlot(every_n_steps=1)
+    fit(tmp_path, [Once(), plot], CSVLogger(tmp_path))
+    assert plot.history["val/rare"] == {0: 3.0}
+    assert sorted(plot.history["val/loss"]) == [3, 6]
 
 
 def test_a_grid_puts_images_row_by_row(tmp_path: Path) -> None:

@@ -306,3 +306,20 @@ def test_a_first_pass_without_gradient_leaves_those_of_the_second_alone() -> Non
             latents = network(x, gamma, label, readout=False).latents
         network(x, gamma, label, latents).prediction.float().square().sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("frames, context, axes", [(1, 0, 2), (4, 2, 3)])
+def test_sinusoidal_positions_tell_every_patch_from_its_neighbours(frames: int, context: int, axes: int) -> None:
+    network = RIN(8, 2, 24, 8, 16, [1], 2, 2, frames=frames, context_frames=context, sinusoidal_init=True)
+    rows = network.interface_position.detach()
+    assert rows.abs().max() <= 1
+    noisy = rows[: network.noisy_tokens]
+    # Sines and cosines of one angle: every row has the length of its number of angles, and products of rows depend on
+    # the difference of their coordinates alone.
+    angles = 24 // (2 * axes) * axes
+    torch.testing.assert_close(noisy.square().sum(1), torch.full((len(noisy),), float(angles)))
+    product = noisy @ noisy.T
+    assert (product.fill_diagonal_(0).max() < angles - 0.1).item()
+    grid = product[:16, :16].reshape(4, 4, 4, 4)
+    torch.testing.assert_close(grid[0, 0, 0, 1], grid[2, 1, 2, 2])
+    torch.testing.assert_close(grid[0, 1, 1, 1], grid[2, 1, 3, 1])

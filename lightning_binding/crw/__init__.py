@@ -1,0 +1,1 @@
+"""PERCEPTION: correspondence in video by a contrastive random walk."""
