@@ -106,7 +106,8 @@ def transitions(
 
 def entropy(transition: Tensor) -> Tensor:
     """Mean entropy of the rows of transition matrices (..., N, N), in nats between 0 and ln N."""
-    return -torch.special.xlogy(transition, transition).sum(-1).mean()
+    surprise: Tensor = -torch.special.xlogy(transition, transition)
+    return surprise.sum(-1).mean()
 
 
 def _cycles(out: Tensor, back: Tensor, first: int, order: Order) -> PalindromeLoss:

@@ -80,7 +80,7 @@ def test_equal_features_are_chance() -> None:
 
 
 @pytest.mark.parametrize(
-    "temperature, loss", [(0.05, 4.95e-7), (0.07, 1.49968e-4), (0.1, 1.088309e-2), (0.5, 3.887533)]
+    ("temperature", "loss"), [(0.05, 4.95e-7), (0.07, 1.49968e-4), (0.1, 1.088309e-2), (0.5, 3.887533)]
 )
 def test_orthonormal_features_have_a_closed_form(temperature: float, loss: float) -> None:
     # Every step is lam * identity + (1 - lam) * uniform; so are their products, with the product of the lams.
@@ -93,7 +93,7 @@ def test_orthonormal_features_have_a_closed_form(temperature: float, loss: float
     assert found.cycle_accuracies.tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("temperature, expected, spread", [(0.05, 3.723, 0.014), (0.07, 3.858, 0.005)])
+@pytest.mark.parametrize(("temperature", "expected", "spread"), [(0.05, 3.723, 0.014), (0.07, 3.858, 0.005)])
 def test_random_features_lie_where_the_original_has_them(temperature: float, expected: float, spread: float) -> None:
     losses = [palindrome_loss(random_nodes(4, 4, 49, 128, seed=seed), temperature).loss for seed in range(20)]
     assert torch.stack(losses).mean().item() == pytest.approx(expected, abs=spread)
@@ -133,7 +133,7 @@ def test_dropout_rates_are_those_of_the_two_codes() -> None:
     assert (zeros(out) <= zeros(back).transpose(-1, -2)).all()  # what was dropped there is dropped back
 
 
-@pytest.mark.parametrize("p, official, independent", [(0.05, 1.93, 2.10), (0.1, 3.08, 3.25), (0.2, 4.34, 4.55)])
+@pytest.mark.parametrize(("p", "official", "independent"), [(0.05, 1.93, 2.10), (0.1, 3.08, 3.25), (0.2, 4.34, 4.55)])
 def test_dropout_keeps_even_a_perfect_matcher_from_zero(p: float, official: float, independent: float) -> None:
     nodes = orthonormal(4, 49).expand(4, -1, -1, -1)
     generator = torch.Generator().manual_seed(0)
@@ -154,7 +154,9 @@ def test_a_row_without_edges_is_uniform_and_gives_no_nan(dtype: torch.dtype) -> 
     assert dropped.any()
     loss = palindrome_loss(nodes, 0.05, 0.9, generator=generator).loss
     loss.backward()
-    assert nodes.grad is not None and loss.isfinite() and nodes.grad.isfinite().all()
+    assert nodes.grad is not None
+    assert loss.isfinite()
+    assert nodes.grad.isfinite().all()
 
 
 def test_half_precision_is_computed_in_single() -> None:
@@ -186,7 +188,7 @@ def test_entropy_is_that_of_its_definition() -> None:
 
 
 @pytest.mark.parametrize(
-    "nodes, arguments, message",
+    ("nodes", "arguments", "message"),
     [
         (torch.ones(1, 2, 4, 3), {}, "2 frames are too few for a cycle: give 3 or more; two_frame_cycle=True"),
         (torch.ones(1, 1, 4, 3), {"two_frame_cycle": True}, "1 frames are too few for a cycle: give 2 or more"),

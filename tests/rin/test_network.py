@@ -308,7 +308,7 @@ def test_a_first_pass_without_gradient_leaves_those_of_the_second_alone() -> Non
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("frames, context, axes", [(1, 0, 2), (4, 2, 3)])
+@pytest.mark.parametrize(("frames", "context", "axes"), [(1, 0, 2), (4, 2, 3)])
 def test_sinusoidal_positions_tell_every_patch_from_its_neighbours(frames: int, context: int, axes: int) -> None:
     network = RIN(8, 2, 24, 8, 16, [1], 2, 2, frames=frames, context_frames=context, sinusoidal_init=True)
     rows = network.interface_position.detach()

@@ -1,0 +1,134 @@
+"""Label propagation: labels of the first frame follow the nearest features through a video.
+
+Every cell of a frame takes the labels of the k nearest cells, in feature space, of the first frame and of the last few,
+weighted by the softmax of their similarities (section 3.3 of arXiv 2006.14613). Frames come one at a time and the last
+few are all that is kept, so the length of the video costs no memory.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_binding.crw.settings import PRESETS as PRESETS
+from lightning_binding.crw.settings import PropagationSettings
+from lightning_binding.crw.windows import SHAPES, full_top_k, windowed_top_k
+from lightning_binding.errors import InputError
+
+
+def propagate(
+    features: Iterable[Tensor],
+    labels: Tensor,
+    *,
+    context: int = 20,
+    top_k: int = 10,
+    temperature: float = 0.05,
+    radius: float = 12,
+    shape: str = "circle",
+    window_first_frame: bool = False,
+    pad_with_first_frame: bool = True,
+) -> Tensor:
+    """Propagates the labels of the first frame through a video; the defaults are those of CRW's code.
+
+    Args:
+        features: Feature maps (C, h, w), one for each frame, as a tensor (T, C, h, w) or one at a time. They are
+            normalised here.
+        labels: Soft labels of the first frame (h, w, L), each channel a share in [0, 1].
+        context: Number of the last frames that labels come from, beside the first.
+        top_k: Cells that a cell takes its label from.
+        temperature: Of the softmax over their similarities.
+        radius: Of the window, in cells, in which a cell sees the last frames.
+        shape: Of the window: `circle` (closer than the radius), `disk` (at most the radius), `square`.
+        window_first_frame: Whether the first frame is seen through the window too.
+        pad_with_first_frame: Whether the first frame stands in for the frames before it, so that it counts as often as
+            frames are missing.
+
+    Returns:
+        Soft labels of all frames, (T, h, w, L); those of the first are the labels given.
+
+    Raises:
+        InputError: If shapes do not fit together or a setting is out of range.
+    """
+    settings = PropagationSettings(context, top_k, temperature, radius, shape, window_first_frame, pad_with_first_frame)
+    return torch.stack(list(propagate_frames(features, labels, settings)))
+
+
+@torch.no_grad()
+def propagate_frames(features: Iterable[Tensor], labels: Tensor, settings: PropagationSettings) -> Iterator[Tensor]:
+    """Propagates as `propagate`, and yields the labels (h, w, L) of one frame after another.
+
+    Args:
+        features: Feature maps (C, h, w).
+        labels: Soft labels of the first frame, (h, w, L).
+        settings: How.
+    """
+    _check(settings, labels)
+    first: Tensor | None = None
+    labels = labels if labels.dtype == torch.float64 else labels.float()
+    last: deque[tuple[Tensor, Tensor]] = deque(maxlen=settings.context)
+    for time, frame in enumerate(features):
+        if frame.ndim != 3 or frame.shape[1:] != labels.shape[:2]:
+            raise InputError(
+                f"frame {time} has features {tuple(frame.shape)}, and the labels are {tuple(labels.shape)}: expected "
+                f"(C, {labels.shape[0]}, {labels.shape[1]}). Labels are given at the resolution of the features."
+            )
+        frame = frame if frame.dtype == torch.float64 else frame.float()
+        frame = F.normalize(frame, dim=0).permute(1, 2, 0).contiguous()
+        if first is None:
+            first, found = frame, labels.to(frame.device)
+            origin = found
+        else:
+            missing = max(settings.context - time + 1, 0) if settings.pad_with_first_frame else 0
+            found = _step(frame, (first, origin), list(last), missing, settings)
+        if time:
+            last.append((frame, found))
+        yield found
+
+
+def _step(
+    query: Tensor,
+    first: tuple[Tensor, Tensor],
+    last: list[tuple[Tensor, Tensor]],
+    missing: int,
+    settings: PropagationSettings,
+) -> Tensor:
+    """Labels of a frame (h, w, C) from the first frame, the last ones, and the first in place of missing ones."""
+    candidates = []  # similarity (h w, k) and label (h w, k, L) of each source
+
+    def look(frames: list[tuple[Tensor, Tensor]], windowed: bool, times: int = 1) -> None:
+        keys = torch.stack([frame for frame, _ in frames]) if len(frames) > 1 else frames[0][0][None]
+        label = torch.cat([label.flatten(0, 1) for _, label in frames])
+        if windowed:
+            score, place = windowed_top_k(query, keys, settings.top_k, settings.radius, settings.shape)
+        else:
+            score, place = full_top_k(query, keys, settings.top_k)
+        candidates.append((score.repeat(1, times), label, place.repeat(1, times)))
+
+    look([first], settings.window_first_frame)
+    if missing:
+        look([first], True, min(missing, settings.top_k))
+    if last:
+        look(last, True)
+    return _merge(candidates, settings).view(*query.shape[:2], -1)
+
+
+def _merge(candidates: list[tuple[Tensor, Tensor, Tensor]], settings: PropagationSettings) -> Tensor:
+    """Labels (h w, L) from similarities, labels, and places in them, of several sources."""
+    offsets = [0, *torch.tensor([len(label) for _, label, _ in candidates]).cumsum(0).tolist()]
+    places = torch.cat([place + offset for (_, _, place), offset in zip(candidates, offsets, strict=False)], 1)
+    score, chosen = torch.cat([score for score, _, _ in candidates], 1).topk(
+        min(settings.top_k, places.shape[1]), dim=1
+    )
+    weight = (score / settings.temperature).softmax(1)
+    label = torch.cat([label for _, label, _ in candidates])
+    return torch.einsum("qk,qkl->ql", weight, label[places.gather(1, chosen)])
+
+
+def _check(settings: PropagationSettings, labels: Tensor) -> None:
+    if labels.ndim != 3:
+        raise InputError(f"labels have the shape {tuple(labels.shape)}, expected (h, w, L), of the first frame.")
+    if labels.shape[2] == 0:
+        raise InputError("labels have no channel: give at least one object, or a background and an object.")
+    settings.check(SHAPES)
