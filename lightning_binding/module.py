@@ -54,6 +54,8 @@ class BindingModule(LightningModule):
         super().__init__()
         self._optimizer, self._scheduler = _Shared(optimizer), _Shared(scheduler)
         self._init_from, self._compile = init_from, compile
+        self.generator: torch.Generator | None = None  # of the training draws, on the module's device
+        self._generator_state: torch.Tensor | None = None
 
     def save_hyperparameters(
         self, *args: Any, ignore: Any = None, frame: types.FrameType | None = None, logger: bool = True
@@ -102,9 +104,22 @@ class BindingModule(LightningModule):
                 network.compile(**options)  # in place: the names in the state dict stay as they are
             self._compile = False
 
+    def on_fit_start(self) -> None:
+        """Makes the generator of the training draws: every rank has its own, and a checkpoint's goes on."""
+        self.generator = torch.Generator(self.device).manual_seed(torch.initial_seed() % 2**63 + self.global_rank)
+        if self._generator_state is not None:
+            self.generator.set_state(self._generator_state)
+            self._generator_state = None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Writes the class down, so that `from_checkpoint` needs the file alone."""
+        """Writes the class down, so that `from_checkpoint` needs the file alone, and the generator's state."""
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        if self.generator is not None:
+            checkpoint["generator"] = self.generator.get_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the generator's state up again when the fit begins."""
+        self._generator_state = checkpoint.get("generator")
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **arguments: Any) -> Self:

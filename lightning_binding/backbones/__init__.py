@@ -1,5 +1,6 @@
 """Feature extractors, all through timm's registry."""
 
+from lightning_binding.backbones.create import Backbone, create_backbone
 from lightning_binding.backbones.emoji_resnet import emoji_resnet
 
-__all__ = ["emoji_resnet"]
+__all__ = ["Backbone", "create_backbone", "emoji_resnet"]

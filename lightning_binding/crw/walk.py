@@ -43,6 +43,8 @@ def palindrome_loss(
     dropout_mode: EdgeDropout = "independent",
     two_frame_cycle: bool = False,
     order: Order = "right",
+    returned: Tensor | None = None,
+    target: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> PalindromeLoss:
     """Cycle-consistency loss over all palindromes that start at the first frame.
@@ -59,6 +61,10 @@ def palindrome_loss(
         two_frame_cycle: Also use the cycle over one step, which the released code leaves out.
         order: `right` multiplies transitions in the order of the walk; `left` is the order of the paper's algorithm 1,
             which is not that of a walk but produced the paper's numbers.
+        returned: Nodes of the first frame seen a second time, (B, N, D), on which walks end; None ends them on
+            `nodes[:, 0]`. Seen through another crop, they keep nodes that only know their place from finding home.
+        target: For each starting node the one among `returned` that is its own, (B, N), or -1 where it was cropped
+            away; None if they are in the same order.
         generator: Source of the dropout's random numbers.
 
     Raises:
@@ -70,12 +76,16 @@ def palindrome_loss(
     if nodes.shape[1] < shortest:
         hint = "" if two_frame_cycle else "; two_frame_cycle=True also walks over two"
         raise InputError(f"{nodes.shape[1]} frames are too few for a cycle: give {shortest} or more{hint}.")
+    if target is not None and (returned is None or order == "left"):
+        raise InputError("target names nodes of `returned`: give both, with order='right'.")
     if temperature <= 0 or not 0 <= edge_dropout < 1:
         raise InputError(f"temperature={temperature} must be positive, edge_dropout={edge_dropout} in [0, 1).")
     with torch.autocast(nodes.device.type, enabled=False):
         nodes = nodes if nodes.dtype == torch.float64 else nodes.float()
-        out, back = transitions(nodes, temperature, edge_dropout, dropout_mode=dropout_mode, generator=generator)
-        return _cycles(out, back, first=shortest - 2, order=order)
+        out, back = transitions(
+            nodes, temperature, edge_dropout, dropout_mode=dropout_mode, returned=returned, generator=generator
+        )
+        return _cycles(out, back, target, first=shortest - 2, order=order)
 
 
 def transitions(
@@ -84,6 +94,7 @@ def transitions(
     edge_dropout: float = 0.0,
     *,
     dropout_mode: EdgeDropout = "independent",
+    returned: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Transition matrices of every step forward in time and back, (B, T - 1, N, N) each; rows sum to one.
@@ -92,6 +103,9 @@ def transitions(
     """
     scores = nodes[:, :-1] @ nodes[:, 1:].transpose(-1, -2) / temperature
     forward, backward = scores, scores.transpose(-1, -2)
+    if returned is not None:
+        home = nodes[:, 1:2] @ returned.to(nodes.dtype)[:, None].transpose(-1, -2) / temperature
+        backward = torch.cat([home, backward[:, 1:]], 1)
     if edge_dropout > 0:
 
         def dropped() -> Tensor:
@@ -110,10 +124,14 @@ def entropy(transition: Tensor) -> Tensor:
     return surprise.sum(-1).mean()
 
 
-def _cycles(out: Tensor, back: Tensor, first: int, order: Order) -> PalindromeLoss:
+def _cycles(out: Tensor, back: Tensor, target: Tensor | None, first: int, order: Order) -> PalindromeLoss:
     """Losses of the palindromes over first + 1, ..., T - 1 steps each way."""
     if order == "left":  # a left-multiplied chain is the transpose of the right-multiplied chain of transposes
         out, back = out.transpose(-1, -2), back.transpose(-1, -2)
+    count = out.shape[-1]
+    home = torch.arange(count, device=out.device).expand(len(out), -1) if target is None else target
+    counted = home >= 0
+    home = home.clamp(min=0)
     losses, accuracies = [], []
     there, again = out[:, 0], back[:, 0]
     for step in range(out.shape[1]):
@@ -121,13 +139,13 @@ def _cycles(out: Tensor, back: Tensor, first: int, order: Order) -> PalindromeLo
             there, again = there @ out[:, step], back[:, step] @ again
         if step < first:
             continue
-        returned = torch.einsum("bij,bji->bi", there, again)
-        losses.append(-torch.log(returned + 1e-20).mean())
-        accuracies.append(_accuracy(there.detach(), again.detach(), order))
+        ways_home = again.transpose(-1, -2)
+        if target is not None:
+            ways_home = ways_home.gather(1, home[..., None].expand_as(ways_home))
+        probability = (there * ways_home).sum(-1)  # the diagonal of the product alone
+        losses.append(-torch.log(probability[counted] + 1e-20).mean())
+        with torch.no_grad():
+            ends = (there @ again).argmax(-1 if order == "right" else -2)
+            accuracies.append((ends == home)[counted].float().mean())
     cycle_losses = torch.stack(losses)
     return PalindromeLoss(cycle_losses.mean(), cycle_losses.detach(), torch.stack(accuracies))
-
-
-def _accuracy(there: Tensor, again: Tensor, order: Order) -> Tensor:
-    ends = (there @ again).argmax(-1 if order == "right" else -2)
-    return (ends == torch.arange(ends.shape[-1], device=ends.device)).float().mean()

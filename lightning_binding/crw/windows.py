@@ -47,7 +47,7 @@ def windowed_top_k(queries: Tensor, keys: Tensor, top_k: int, radius: float, sha
         rows, columns = box
         seen = keys[:, rows, columns]
         bias = _bias(tile, box, radius, shape, str(queries.device)).to(queries.dtype)
-        product = bias.expand(n, *bias.shape).contiguous()
+        product = bias.repeat(n, 1, 1, 1)
         for score, key in zip(product, seen, strict=True):
             torch.baddbmm(score, key, query.expand(len(key), *query.shape), out=score)
         best, place = _two_step_top_k(product, top_k)
@@ -71,15 +71,11 @@ def full_top_k(queries: Tensor, keys: Tensor, top_k: int) -> tuple[Tensor, Tenso
     Returns:
         Inner products and places, (h w, k) each.
     """
-    key = keys.flatten(0, 2)
+    n, height, width, channels = keys.shape
+    key = keys.view(-1, channels)
     found = [
-        _two_step_top_k(
-            (key @ chunk.T).view(1, *keys.shape[1:3], -1)
-            if len(keys) == 1
-            else (key @ chunk.T).view(*keys.shape[:3], -1),
-            min(top_k, len(key)),
-        )
-        for chunk in queries.flatten(0, 1).split(CHUNK)
+        _two_step_top_k((key @ chunk.T).view(n, height, width, -1), min(top_k, len(key)))
+        for chunk in torch.split(queries.flatten(0, 1), CHUNK)
     ]
     return torch.cat([best.T for best, _ in found]), torch.cat([place.T for _, place in found])
 
@@ -101,7 +97,7 @@ def _two_step_top_k(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
 def _reach(radius: float, shape: str) -> int:
     """The largest offset along an axis that a window allows."""
     offset = torch.arange(int(radius) + 2)
-    return int(offset[SHAPES[shape](offset, torch.zeros_like(offset), radius)].max())
+    return max(int(SHAPES[shape](offset, torch.zeros_like(offset), radius).sum()) - 1, 0)
 
 
 def _tiles(height: int, width: int, reach: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:

@@ -67,8 +67,6 @@ class RINDiffusion(BindingModule):
             label_dropout,
         )
         self.sampling = sampling or Sampling()
-        self.generator: torch.Generator | None = None  # of the training draws, on the module's device
-        self._generator_state: Tensor | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -84,23 +82,6 @@ class RINDiffusion(BindingModule):
     def trained(self) -> nn.Module:
         """The network is what is trained, averaged and compiled."""
         return self.network
-
-    def on_fit_start(self) -> None:
-        """Makes the generator of the training draws: every rank has its own, and a checkpoint's goes on."""
-        self.generator = torch.Generator(self.device).manual_seed(torch.initial_seed() % 2**63 + self.global_rank)
-        if self._generator_state is not None:
-            self.generator.set_state(self._generator_state)
-            self._generator_state = None
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the generator's state."""
-        super().on_save_checkpoint(checkpoint)
-        if self.generator is not None:
-            checkpoint["generator"] = self.generator.get_state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the generator's state up again when the fit begins."""
-        self._generator_state = checkpoint.get("generator")
 
     def setup(self, stage: str) -> None:
         """Also compares the classes of the data with the network's."""

@@ -1,0 +1,211 @@
+"""ContrastiveRandomWalk: correspondence in video without labels, as a LightningModule."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_binding.backbones.create import Backbone, Padding, create_backbone
+from lightning_binding.crw.nodes import NodeMaker
+from lightning_binding.crw.patches import PatchGrid
+from lightning_binding.crw.segment import segment
+from lightning_binding.crw.settings import PRESETS, PropagationSettings
+from lightning_binding.crw.walk import EdgeDropout, Order, PalindromeLoss, entropy, palindrome_loss, transitions
+from lightning_binding.errors import InputError
+from lightning_binding.module import BindingModule
+from lightning_binding.names import did_you_mean
+
+
+class ContrastiveRandomWalk(BindingModule):
+    """Trains features of video by walks that must come home, and propagates labels with them.
+
+    Args:
+        backbone: Model in timm's registry, or a `Backbone` of `create_backbone`.
+        layer: Layer of the backbone that is trained: its name or its place; None is the last.
+        stride: Pixels of one step of its features; None is the model's own. CRW takes 8.
+        padding: How its convolutions pad; `reflect` in CRW, None leaves it.
+        pretrained: Download timm's weights.
+        weights: File with weights of the backbone, in any form that timm reads.
+        backbone_options: Further arguments of the model.
+        freeze: Train the head alone.
+        eval_layer: Layer whose features labels are propagated with; None takes `layer`. CRW trains `layer4` of a
+            ResNet and propagates with `layer3`.
+        nodes: How nodes are made of a clip: `PatchGrid` or `DenseGrid`; None is `PatchGrid()`, as in CRW.
+        dim: Width of the nodes; with head_depth -1 it is that of the features.
+        head_depth: Hidden layers of the head that nodes pass through: 0 is linear, as in CRW, -1 none.
+        feature_dropout: Dropout on the features before the head.
+        temperature: Of the walk.
+        edge_dropout: Probability with which an edge of the walk is left out.
+        dropout_mode: `independent` masks on the way out and back, or as in the `official` code.
+        two_frame_cycle: Also walk to the next frame and straight back.
+        order: Order of the product of transitions: `right`, or `left` as in the paper's algorithm.
+        mean: Channel means of pictures in [0, 1]; None is the backbone's.
+        std: Channel deviations; None is the backbone's.
+        propagation: How labels are propagated: name of a preset in `crw.propagation.PRESETS`.
+        propagation_options: Settings that override those of the preset, such as `{radius: 5}`.
+        optimizer: Factory of the optimizer.
+        scheduler: Factory of the learning-rate scheduler, stepped after every optimizer step; None keeps the rate.
+        init_from: Checkpoint or safetensors file whose weights the run starts from.
+        compile: Compile the backbone with `torch.compile`: True, or a mapping of its arguments.
+
+    Raises:
+        InputError: If a layer, a stride, or a preset does not exist.
+    """
+
+    def __init__(
+        self,
+        backbone: str | Backbone = "resnet18",
+        layer: str | int | None = None,
+        stride: int | None = 8,
+        padding: Padding | None = None,
+        pretrained: bool = False,
+        weights: str | None = None,
+        backbone_options: dict[str, Any] | None = None,
+        freeze: bool = False,
+        eval_layer: str | int | None = None,
+        nodes: nn.Module | None = None,
+        dim: int = 128,
+        head_depth: int = 0,
+        feature_dropout: float = 0.0,
+        temperature: float = 0.05,
+        edge_dropout: float = 0.1,
+        dropout_mode: EdgeDropout = "independent",
+        two_frame_cycle: bool = False,
+        order: Order = "right",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        propagation: str = "crw",
+        propagation_options: dict[str, Any] | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        init_from: str | None = None,
+        compile: bool | dict[str, Any] = False,
+    ) -> None:
+        super().__init__(optimizer, scheduler, init_from, compile)
+        self.save_hyperparameters()
+        self.backbone = (
+            backbone
+            if isinstance(backbone, Backbone)
+            else create_backbone(
+                backbone,
+                layer=layer,
+                stride=stride,
+                pretrained=pretrained,
+                weights=weights,
+                padding=padding,
+                **backbone_options or {},
+            )
+        )
+        self.eval_layer = None if eval_layer is None else self.backbone.layer_index(eval_layer)
+        self.nodes = nodes if nodes is not None else PatchGrid()
+        self.head = projection(self.backbone.channels, dim, head_depth)
+        self.feature_dropout = nn.Dropout(feature_dropout)
+        self.freeze_backbone = freeze
+        self.backbone.requires_grad_(not freeze)
+        self.walk: dict[str, Any] = {
+            "temperature": temperature,
+            "edge_dropout": edge_dropout,
+            "dropout_mode": dropout_mode,
+            "two_frame_cycle": two_frame_cycle,
+            "order": order,
+        }
+        self.propagation = settings(propagation, propagation_options or {})
+        self.register_buffer("mean", torch.tensor(mean or self.backbone.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std or self.backbone.std)[:, None, None], persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def compiled(self) -> list[nn.Module]:
+        """The backbone is where the time goes."""
+        return [self.backbone]
+
+    def on_train_epoch_start(self) -> None:
+        """A frozen backbone keeps its statistics."""
+        if self.freeze_backbone:
+            self.backbone.eval()
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """uint8 frames (..., 3, H, W) as the backbone takes them."""
+        return (frames.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def make_nodes(self, video: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor | None]:
+        """Unit nodes of a clip uint8 (B, T, 3, H, W): `nodes` (B, T, N, D), `returned` and `target` of `Nodes`."""
+        maker: NodeMaker = self.nodes
+        found = maker(self.normalise(video), self.backbone, generator)
+
+        def project(features: Tensor) -> Tensor:
+            return F.normalize(self.head(self.feature_dropout(features)).float(), dim=-1)
+
+        returned = None if found.returned is None else project(found.returned)
+        return {"nodes": project(found.features), "returned": returned, "target": found.target}
+
+    def losses(self, batch: dict[str, Any], generator: torch.Generator | None) -> tuple[PalindromeLoss, Tensor]:
+        """The loss of a batch, and the mean entropy of its transitions without dropout, in nats."""
+        made = self.make_nodes(batch["video"], generator)
+        loss = palindrome_loss(**made, **self.walk, generator=generator)  # type: ignore[arg-type]
+        with torch.no_grad():
+            spread = entropy(transitions(made["nodes"].float(), self.walk["temperature"])[0])  # type: ignore[union-attr]
+        return loss, spread
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The mean loss of a batch `{video: uint8 (B, T, 3, H, W)}`."""
+        found, spread = self.losses(batch, self.generator)
+        self.log("train/loss", found.loss, prog_bar=True, batch_size=len(batch["video"]))
+        first = 1 if self.walk["two_frame_cycle"] else 2
+        accuracies = {
+            f"train/cycle_accuracy_{first + index}": value for index, value in enumerate(found.cycle_accuracies)
+        }
+        self.log_dict({"train/entropy": spread, **accuracies}, batch_size=len(batch["video"]))
+        return found.loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """Propagates the first mask of a sequence; callbacks score what this returns."""
+        return self.predict_step(batch, batch_idx)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """As `validation_step`."""
+        return self.predict_step(batch, batch_idx)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """Masks of a sequence `{video, masks}`, of which the first mask is looked at: `{mask: uint8 (T, H, W)}`."""
+        masks = segment(
+            batch["video"], batch["masks"][0], self.encode, self.propagation, multiple=self.backbone.multiple
+        )
+        return {"mask": torch.stack([mask.cpu() for mask in masks])}
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Features (F, C, h, w) that labels are propagated with, of uint8 frames (F, 3, H, W)."""
+        training = self.backbone.training
+        features: Tensor = self.backbone.eval()(self.normalise(frames.to(self.device)), self.eval_layer)
+        self.backbone.train(training)
+        return features
+
+
+def projection(channels: int, dim: int, depth: int) -> nn.Module:
+    """The head of the original code: linear layers with `depth` hidden ones between, or nothing at -1."""
+    if depth < 0:
+        return nn.Identity()
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Linear(channels, channels), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(channels, dim))
+
+
+def settings(preset: str, options: dict[str, Any]) -> PropagationSettings:
+    """A preset with options that override its settings.
+
+    Raises:
+        InputError: If the preset or an option is unknown.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"propagation: unknown preset {preset!r}{did_you_mean(preset, PRESETS)}")
+    known = PropagationSettings.__dataclass_fields__
+    for option in options:
+        if option not in known:
+            raise InputError(f"propagation_options: unknown setting {option!r}{did_you_mean(option, known)}")
+    return replace(PRESETS[preset], **options)

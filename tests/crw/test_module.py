@@ -1,0 +1,172 @@
+"""The LightningModule: what it learns from a clip, how it propagates, and what it says about bad input."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_binding.crw.dense import DenseGrid
+from lightning_binding.crw.module import ContrastiveRandomWalk
+from lightning_binding.crw.patches import PatchGrid
+from lightning_binding.crw.segment import frame_size, segment
+from lightning_binding.crw.settings import PRESETS, PropagationSettings
+from lightning_binding.errors import InputError
+
+
+def clips(count: int, frames: int = 4, size: int = 32) -> Tensor:
+    """Still noise, which every patch can be told by: uint8 (count, frames, 3, size, size)."""
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(256, (count, 1, 3, size // 4, size // 4), generator=generator, dtype=torch.uint8)
+    return pictures.repeat_interleave(4, 3).repeat_interleave(4, 4).expand(-1, frames, -1, -1, -1)
+
+
+def small(**options: object) -> ContrastiveRandomWalk:
+    defaults: dict[str, object] = {
+        "backbone": "emoji_resnet",
+        "layer": "layer2",
+        "stride": 4,
+        "nodes": PatchGrid(16, 8, 32),
+        "dim": 16,
+        "edge_dropout": 0.0,
+        "temperature": 0.1,
+        "optimizer": lambda groups: torch.optim.Adam(groups, lr=3e-3),
+    }
+    torch.manual_seed(0)
+    return ContrastiveRandomWalk(**{**defaults, **options})  # type: ignore[arg-type]
+
+
+def train(module: ContrastiveRandomWalk, folder: Path, steps: int) -> Trainer:
+    data = DataLoader([{"video": clip} for clip in clips(8)], batch_size=4)  # type: ignore[arg-type, var-annotated]
+    trainer = Trainer(
+        max_steps=steps, default_root_dir=folder, accelerator="cpu", logger=False, enable_progress_bar=False
+    )
+    trainer.fit(module, data)
+    return trainer
+
+
+@pytest.mark.parametrize("nodes", [PatchGrid(16, 8, 32), DenseGrid(32, scale=(0.6, 1.0))])
+def test_training_finds_what_stays(nodes: torch.nn.Module, tmp_path: Path) -> None:
+    module = small(nodes=nodes)
+    batch = {"video": clips(4)}
+    before = module.losses(batch, torch.Generator().manual_seed(0))[0]
+    train(module, tmp_path, steps=40)
+    after = module.losses(batch, torch.Generator().manual_seed(0))[0]
+    assert after.loss < 0.8 * before.loss
+    assert after.cycle_accuracies.mean() > before.cycle_accuracies.mean() + 0.1
+
+
+def test_what_is_logged(tmp_path: Path) -> None:
+    logged = train(small(), tmp_path, steps=2).logged_metrics
+    assert set(logged) == {"train/loss", "train/entropy", "train/cycle_accuracy_2", "train/cycle_accuracy_3"}
+    assert 0 < logged["train/entropy"] < torch.tensor(9.0).log()
+
+
+def test_a_frozen_backbone_stays_as_it_is(tmp_path: Path) -> None:
+    module = small(freeze=True)
+    before = {name: value.clone() for name, value in module.backbone.state_dict().items()}
+    head = module.head[0].weight.detach().clone()
+    train(module, tmp_path, steps=3)
+    for name, value in module.backbone.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not torch.equal(module.head[0].weight, head)
+
+
+def test_a_checkpoint_holds_the_module(tmp_path: Path) -> None:
+    module = small(eval_layer="layer1", propagation="dino", propagation_options={"radius": 3})
+    train(module, tmp_path, steps=1).save_checkpoint(tmp_path / "walk.ckpt")
+    again = ContrastiveRandomWalk.from_checkpoint(tmp_path / "walk.ckpt", nodes=PatchGrid(16, 8, 32))
+    assert again.propagation == module.propagation
+    frames = clips(1)[0]
+    torch.testing.assert_close(again.encode(frames), module.encode(frames))
+    assert again.encode(frames).shape[1] == 16
+
+
+def test_nodes_have_unit_length_and_the_heads_width() -> None:
+    for depth, width in ((-1, 32), (0, 16), (2, 16)):
+        made = small(head_depth=depth).make_nodes(clips(2))["nodes"]
+        assert made is not None
+        assert made.shape == (2, 4, 9, width)
+        torch.testing.assert_close(made.norm(dim=-1), torch.ones(2, 4, 9))
+
+
+def moving(grain: int = 4) -> tuple[Tensor, Tensor]:
+    """A textured square that moves 4 px a frame over texture, and its masks: (6, 3, 64, 64), (6, 64, 64)."""
+    generator = torch.Generator().manual_seed(0)
+    frame = torch.randint(256, (3, 64 // grain, 64 // grain), generator=generator, dtype=torch.uint8)
+    frame = frame.repeat_interleave(grain, 1).repeat_interleave(grain, 2)
+    square = frame.flip(1)[:, 24:40, 24:40]
+    video, masks = frame.repeat(6, 1, 1, 1), torch.zeros(6, 64, 64, dtype=torch.uint8)
+    for time in range(6):
+        video[time, :, 24:40, 8 + 4 * time : 24 + 4 * time] = square
+        masks[time, 24:40, 8 + 4 * time : 24 + 4 * time] = 1
+    return video, masks
+
+
+def overlap(found: Tensor, masks: Tensor) -> float:
+    return float(((found == 1) & (masks == 1)).sum() / ((found == 1) | (masks == 1)).sum())
+
+
+def test_masks_follow_what_moves() -> None:
+    settings = {"radius": 5, "temperature": 0.01}
+    module = small(layer="act1", stride=2, pretrained=True, propagation_options=settings)
+    video, masks = moving()
+    found = module.predict_step({"video": video, "masks": masks}, 0)["mask"]
+    assert found.shape == masks.shape
+    assert found.dtype == torch.uint8
+    assert torch.equal(found[0], masks[0])
+    assert overlap(found[1:], masks[1:]) > 0.5
+    assert overlap(masks[:1].expand(5, -1, -1), masks[1:]) < 0.2  # what standing still gives
+
+
+def test_pixels_as_features_are_exact_at_stride_one() -> None:
+    video, masks = moving(grain=1)
+    settings = PropagationSettings(radius=8, top_k=1, temperature=0.01)
+    found = torch.stack(list(segment(video, masks[0], lambda frames: frames.double() - 127, settings)))
+    assert overlap(found, masks) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("preset", "multiple", "expected"),
+    [("crw", 1, (480, 854)), ("crw", 16, (480, 848)), ("dino", 16, (448, 832)), ("dinov3", 16, (960, 1696))],
+)
+def test_frames_are_sized_as_each_method_did(preset: str, multiple: int, expected: tuple[int, int]) -> None:
+    assert frame_size(480, 854, PRESETS[preset], multiple) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"propagation": "dinov4"}, "propagation: unknown preset 'dinov4'; did you mean dinov3"),
+        ({"propagation_options": {"radios": 3}}, "unknown setting 'radios'; did you mean radius"),
+        ({"eval_layer": "layer4"}, "has no layer 'layer4'; it has act1, layer1, layer2"),
+        ({"layer": "layer9"}, "has no layer 'layer9'"),
+    ],
+)
+def test_bad_settings_are_explained(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        small(**options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda video, masks: (video, masks[:, :32]), "the first mask has 32 x 64 pixels, the frames have 64 x 64"),
+        (lambda video, masks: (video, torch.zeros_like(masks)), "the first mask holds no object"),
+        (lambda video, masks: (video[:0], masks), "the video has no frame"),
+        (lambda video, masks: ([*list(video[:2]), video[2, :, :32]], masks), r"frame 2 has the shape \(3, 32, 64\)"),
+        (lambda video, masks: (video, masks[:, None].expand(-1, 3, -1, -1)), r"expected uint8 ids \(H, W\)"),
+    ],
+)
+def test_bad_video_is_explained(change: object, message: str) -> None:
+    video, masks = change(*moving())  # type: ignore[operator]
+    with pytest.raises(InputError, match=message):
+        small().predict_step({"video": video, "masks": masks}, 0)
+
+
+def test_a_video_of_one_frame_is_its_mask() -> None:
+    video, masks = moving()
+    found = small().predict_step({"video": video[:1], "masks": masks[:1]}, 0)["mask"]
+    assert torch.equal(found, masks[:1])

@@ -1,0 +1,193 @@
+"""Label propagation: the original's outputs, planted motions, and a dense computation without windows or streaming."""
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_binding.crw.propagation import PRESETS, PropagationSettings, propagate, propagate_frames
+from lightning_binding.crw.windows import EXCLUDED, SHAPES, full_top_k, windowed_top_k
+from lightning_binding.errors import InputError
+
+FIXTURE = np.load(Path(__file__).parents[1] / "fixtures" / "crw.npz")
+FEATURES, LABELS = torch.tensor(FIXTURE["features"]), torch.tensor(FIXTURE["labels0"])
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def orthonormal(height: int, width: int) -> Tensor:
+    """A feature map in which every cell has a direction of its own, (h w, h, w)."""
+    return torch.eye(height * width, dtype=torch.float64).view(-1, height, width)
+
+
+def stripes(height: int, width: int, count: int = 3) -> Tensor:
+    """Labels in vertical stripes, (h, w, count)."""
+    return F.one_hot((torch.arange(width) * count // width).expand(height, -1)).double()
+
+
+def dense(features: Tensor, labels: Tensor, context: int, top_k: int, temperature: float, radius: float) -> Tensor:
+    """The procedure of the original code: all keys at once, the mask added, the k best of everything."""
+    time, _, height, width = features.shape
+    nodes = F.normalize(features, dim=1).flatten(2).transpose(1, 2)  # (T, hw, C)
+    y, x = (grid.flatten() for grid in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
+    near = (y[:, None] - y) ** 2 + (x[:, None] - x) ** 2 < radius**2
+    found = [labels.flatten(0, 1)]
+    for t in range(1, time):
+        frames = [0, *(max(index, 0) for index in range(t - context, t))]
+        scores = torch.stack([nodes[t] @ nodes[index].T for index in frames], 1)  # (hw, frames, hw)
+        scores[:, 1:] += torch.where(near, 0.0, -1e10)[:, None]
+        best, place = (scores.flatten(1) / temperature).topk(top_k)
+        label = torch.cat([found[index] for index in frames])
+        found.append((best.softmax(1)[..., None] * label[place]).sum(1))
+    return torch.stack(found).view(time, height, width, -1)
+
+
+def test_the_original_code_is_reproduced() -> None:
+    found = propagate(FEATURES, LABELS, context=5, top_k=10, temperature=0.05, radius=4)
+    np.testing.assert_allclose(found.numpy(), FIXTURE["propagated_crw"], atol=1e-12)
+
+
+def test_the_code_of_dino_is_reproduced() -> None:
+    found = propagate(
+        FEATURES,
+        LABELS,
+        context=3,
+        top_k=5,
+        temperature=0.1,
+        radius=3,
+        shape="square",
+        window_first_frame=True,
+        pad_with_first_frame=False,
+    )
+    np.testing.assert_allclose(found.numpy(), FIXTURE["propagated_dino"], atol=1e-12)
+
+
+@given(st.integers(1, 20), st.integers(1, 30), st.integers(0, 4), st.integers(1, 12), st.floats(0.5, 6))
+@settings(max_examples=25, deadline=None)
+def test_streaming_and_windows_change_nothing(height: int, width: int, context: int, top_k: int, radius: float) -> None:
+    features = random(5, 8, height, width)
+    labels = torch.rand(height, width, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    top_k = min(top_k, height * width)
+    found = propagate(iter(features), labels, context=context, top_k=top_k, temperature=0.1, radius=radius)
+    torch.testing.assert_close(found, dense(features, labels, context, top_k, 0.1, radius), rtol=0, atol=1e-12)
+
+
+@given(st.integers(1, 25), st.integers(1, 30), st.integers(1, 3), st.sampled_from(sorted(SHAPES)), st.floats(0, 13))
+@settings(max_examples=40, deadline=None)
+def test_windowed_neighbours_are_those_of_all_scores(h: int, w: int, n: int, shape: str, radius: float) -> None:
+    queries, keys = F.normalize(random(h, w, 6), dim=-1), F.normalize(random(n, h, w, 6, seed=1), dim=-1)
+    found, place = windowed_top_k(queries, keys, 5, radius, shape)
+    y, x = (grid.flatten() for grid in torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij"))
+    near = SHAPES[shape](y[:, None] - y, x[:, None] - x, radius)
+    scores = torch.einsum("qc,nkc->qnk", queries.flatten(0, 1), keys.flatten(1, 2))
+    scores = scores.masked_fill(~near[:, None], EXCLUDED).flatten(1)
+    expected = scores.topk(min(5, n * h * w))
+    inside = expected.values > EXCLUDED / 2
+    torch.testing.assert_close(found[inside], expected.values[inside])
+    assert (found[~inside] <= EXCLUDED / 2).all()
+    assert torch.equal(place[inside], expected.indices[inside])
+    again, _ = windowed_top_k(queries, keys, 5, radius, shape)  # with what was kept from the first call
+    assert torch.equal(found, again)
+
+
+def test_neighbours_without_a_window_are_those_of_all_scores() -> None:
+    queries, keys = F.normalize(random(9, 31, 6), dim=-1), F.normalize(random(2, 9, 31, 6, seed=1), dim=-1)
+    expected = (queries.flatten(0, 1) @ keys.flatten(0, 2).T).topk(7)
+    found, place = full_top_k(queries, keys, 7)
+    torch.testing.assert_close(found, expected.values)
+    assert torch.equal(place, expected.indices)
+
+
+@pytest.mark.parametrize(("context", "error"), [(20, 1.2e-7), (2, 1.44e-8)])
+def test_a_still_video_keeps_its_labels(context: int, error: float) -> None:
+    features, labels = orthonormal(8, 9).expand(6, -1, -1, -1), stripes(8, 9)
+    found = propagate(features, labels, context=context)
+    assert (found - labels).abs().max() <= error
+    found = propagate(random(1, 64, 8, 9).expand(6, -1, -1, -1), labels, context=context)
+    assert torch.equal(found.argmax(-1), labels.argmax(-1).expand(6, -1, -1))
+
+
+def test_labels_follow_what_moves() -> None:
+    still, labels = orthonormal(10, 14), stripes(10, 14)
+    features = torch.stack([still.roll(time, 2) for time in range(6)])
+    found = propagate(features, labels).argmax(-1)
+    for time in range(6):
+        assert torch.equal(found[time], labels.argmax(-1).roll(time, 1))
+
+
+def test_the_first_frame_finds_what_left_the_window_unless_it_has_one_itself() -> None:
+    still, labels = orthonormal(16, 40), stripes(16, 40)
+    features = torch.stack([still.roll(13 * time, 2) for time in range(3)])
+    expected = torch.stack([labels.argmax(-1).roll(13 * time, 1) for time in range(3)])
+    assert torch.equal(propagate(features, labels).argmax(-1), expected)
+    windowed = propagate(features, labels, window_first_frame=True, shape="square", pad_with_first_frame=False)
+    assert (windowed.argmax(-1) == expected)[1:].float().mean().item() < 0.5
+
+
+def test_labels_keep_their_mass() -> None:
+    found = propagate(FEATURES.float(), LABELS.float(), context=3)
+    torch.testing.assert_close(found.sum(-1), LABELS.float().sum(-1).expand(9, -1, -1).clone(), atol=1e-6, rtol=0)
+
+
+def test_one_neighbour_is_the_limit_of_low_temperature() -> None:
+    one = propagate(FEATURES, LABELS, context=3, top_k=1)
+    cold = propagate(FEATURES, LABELS, context=3, temperature=1e-5)
+    torch.testing.assert_close(one, cold)
+
+
+@pytest.mark.parametrize(("radius", "shape", "cells"), [(12, "circle", 437), (12, "disk", 441), (12, "square", 625)])
+def test_windows_have_the_known_sizes(radius: float, shape: str, cells: int) -> None:
+    offset = torch.arange(-20, 21)
+    assert int(SHAPES[shape](offset[:, None], offset, radius).sum()) == cells
+
+
+def test_every_preset_runs() -> None:
+    for name, preset in PRESETS.items():
+        preset.check(SHAPES)
+        found = propagate(
+            FEATURES[:3],
+            LABELS,
+            context=preset.context,
+            top_k=preset.top_k,
+            temperature=preset.temperature,
+            radius=preset.radius,
+            shape=preset.shape,
+            window_first_frame=preset.window_first_frame,
+            pad_with_first_frame=preset.pad_with_first_frame,
+        )
+        torch.testing.assert_close(found.sum(-1), torch.ones_like(found.sum(-1)), msg=name)
+
+
+def test_no_more_maps_are_kept_than_the_context_needs() -> None:
+    def kept() -> int:
+        return sum(type(each) is Tensor and each.shape == (6, 7, 5) for each in gc.get_objects())
+
+    frames = (random(5, 6, 7, seed=time) for time in range(12))
+    alive = [kept() for _ in propagate_frames(frames, stripes(6, 7), PropagationSettings(context=2))]
+    assert len(alive) == 12
+    assert max(alive) <= 4  # the first, the last two, and the one at hand
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "arguments", "message"),
+    [
+        (FEATURES, LABELS[0], {}, r"expected \(h, w, L\)"),
+        (FEATURES, LABELS[:, :, :0], {}, "no channel"),
+        (FEATURES, LABELS[:5], {}, r"frame 0 has features \(24, 14, 18\)"),
+        (FEATURES, LABELS, {"top_k": 0}, "top_k=0 must be 1 or more"),
+        (FEATURES, LABELS, {"temperature": 0.0}, "temperature=0.0 must be positive"),
+        (FEATURES, LABELS, {"shape": "round"}, "unknown window shape 'round'"),
+        (FEATURES, LABELS, {"context": -1}, "context=-1 must be 0 or more"),
+    ],
+)
+def test_bad_input_is_explained(features: Tensor, labels: Tensor, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        propagate(features, labels, **arguments)  # type: ignore[arg-type]
