@@ -12,7 +12,7 @@ from lightning_binding.errors import InputError
 
 
 def palette() -> np.ndarray:
-    """The 256 colours of Pascal VOC, uint8 (256, 3): black, dark red, dark green, olive, dark blue, …
+    """The 256 colours of Pascal VOC, uint8 (256, 3): black, dark red, dark green, olive, dark blue and so on.
 
     The bits of an id, three at a time, are the highest bits of red, green and blue.
     """

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lightning_binding.data.imageset import ImageBatch, ImageSet
-from lightning_binding.data.loader import TrainLoader, as_is
-from lightning_binding.data.sampling import ExactSampler, TrainSampler, replicas
+from lightning_binding.data.loader import TrainLoader, exact_loader, train_loader
 from lightning_binding.errors import InputError
 
 
@@ -81,22 +79,7 @@ class BindingDataModule(LightningDataModule):
 
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches; the last incomplete one is left out where there are others."""
-        data = self.train_set()
-        sampler = TrainSampler(data, *replicas(), seed=self.seed)
-        loader = TrainLoader(
-            data,
-            self.batch_size,
-            sampler=sampler,
-            drop_last=len(sampler) >= self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=as_is,
-        )
-        loader.trainer = self.trainer
-        # Lightning restores the loader only in the middle of an epoch, yet reads from it before it sets the epoch.
-        loader.load_state_dict(loader.state_dict())
-        return loader
+        return train_loader(self.train_set(), self.batch_size, self.num_workers, self.seed, self.trainer)
 
     def val_dataloader(self) -> DataLoader[ImageBatch]:
         """The held-out images, each once."""
@@ -116,16 +99,4 @@ class BindingDataModule(LightningDataModule):
 
     def _exact(self, data: ImageSet, persistent: bool = False) -> DataLoader[ImageBatch]:
         """A loader of each image once, this rank's share of them in order."""
-        world, rank = replicas()
-        if len(data) < world:
-            # A rank without a batch would skip the end of the epoch, where the others wait for it.
-            raise InputError(f"{len(data)} images cannot be split over {world} ranks; evaluate with fewer devices.")
-        return DataLoader(
-            data,
-            self.eval_batch_size,
-            sampler=ExactSampler(data, world, rank),
-            num_workers=self.num_workers,
-            persistent_workers=persistent and self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=as_is,
-        )
+        return exact_loader(data, self.eval_batch_size, self.num_workers, "images", persistent)

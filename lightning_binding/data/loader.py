@@ -1,23 +1,24 @@
-"""A `DataLoader` that goes on in the middle of an epoch where a checkpoint left off."""
+"""Loaders: of training, which go on in the middle of an epoch where a checkpoint left off, and of evaluation."""
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from lightning_binding.data.imageset import ImageBatch
-from lightning_binding.data.sampling import TrainSampler
+from lightning_binding.data.sampling import ExactSampler, TrainSampler, replicas
+from lightning_binding.errors import InputError
 
 
-def as_is(batch: Any) -> ImageBatch:
+def as_is(batch: Any) -> Any:
     """The collate function: the datasets return whole batches, where `DataLoader` is declared for lists."""
-    whole: ImageBatch = batch
-    return whole
+    return batch
 
 
-class TrainLoader(DataLoader[ImageBatch]):
+class TrainLoader(DataLoader[Any]):
     """Batches of training; Lightning writes its `state_dict` into the checkpoint and reads it before the first batch.
 
     What was read ahead, by workers or by Lightning, is not what was trained on: the position is the trainer's.
@@ -40,3 +41,63 @@ class TrainLoader(DataLoader[ImageBatch]):
         """Go on from a `state_dict`."""
         if state and isinstance(self.sampler, TrainSampler):
             self.sampler.resume(state["epoch"], state["seen"])
+
+
+def train_loader(
+    data: Dataset[Any], batch_size: int, num_workers: int, seed: int, trainer: Trainer | None
+) -> TrainLoader:
+    """Shuffled batches, this rank's share; the last incomplete one is left out where there are others.
+
+    Args:
+        data: With `__len__`, and `__getitems__` that returns whole batches.
+        batch_size: On each device.
+        num_workers: Processes that read ahead.
+        seed: Of the orders.
+        trainer: Whose progress a checkpoint keeps.
+    """
+    sampler = TrainSampler(data, *replicas(), seed=seed)
+    loader = TrainLoader(
+        data,
+        batch_size,
+        sampler=sampler,
+        drop_last=len(sampler) >= batch_size,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=as_is,
+    )
+    loader.trainer = trainer
+    # Lightning restores the loader only in the middle of an epoch, yet reads from it before it sets the epoch.
+    loader.load_state_dict(loader.state_dict())
+    return loader
+
+
+def exact_loader(
+    data: Dataset[Any], batch_size: int | None, num_workers: int, what: str, persistent: bool = False
+) -> DataLoader[Any]:
+    """Each example once, this rank's share of them in order.
+
+    Args:
+        data: With `__len__`.
+        batch_size: None gives single examples without a batch axis.
+        num_workers: Processes that read ahead.
+        what: The examples' name in messages, in the plural.
+        persistent: Keep the processes from one pass to the next.
+
+    Raises:
+        InputError: Fewer examples than ranks.
+    """
+    world, rank = replicas()
+    count = len(data) if isinstance(data, Sized) else 0
+    if count < world:
+        # A rank without a batch would skip the end of the epoch, where the others wait for it.
+        raise InputError(f"{count} {what} cannot be split over {world} ranks; evaluate with fewer devices.")
+    return DataLoader(
+        data,
+        batch_size,
+        sampler=ExactSampler(data, world, rank),
+        num_workers=num_workers,
+        persistent_workers=persistent and num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=as_is,
+    )

@@ -112,6 +112,6 @@ def test_two_ranks_of_a_trainer_see_each_held_out_image_once(tmp_path):
 
 
 def test_fewer_images_than_ranks_is_an_error(monkeypatch):
-    monkeypatch.setattr("lightning_binding.data.base.replicas", lambda: (1000, 0))
+    monkeypatch.setattr("lightning_binding.data.loader.replicas", lambda: (1000, 0))
     with pytest.raises(InputError, match=r"cannot be split over 1000 ranks; evaluate with fewer devices"):
         EmojiDataModule(image_size=8).val_dataloader()
