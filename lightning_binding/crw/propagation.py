@@ -74,27 +74,43 @@ def propagate_frames(features: Iterable[Tensor], labels: Tensor, settings: Propa
                 f"frame {time} has features {tuple(frame.shape)}, and the labels are {tuple(labels.shape)}: expected "
                 f"(C, {labels.shape[0]}, {labels.shape[1]}). Labels are given at the resolution of the features."
             )
-        frame = frame if frame.dtype == torch.float64 else frame.float()
-        frame = F.normalize(frame, dim=0).permute(1, 2, 0).contiguous()
+        frame = unit(frame)
         if first is None:
             first, found = frame, labels.to(frame.device)
             origin = found
         else:
             missing = max(settings.context - time + 1, 0) if settings.pad_with_first_frame else 0
-            found = _step(frame, (first, origin), list(last), missing, settings)
+            found = step(frame, (first, origin), list(last), missing, settings)
         if time:
             last.append((frame, found))
         yield found
 
 
-def _step(
+def unit(features: Tensor) -> Tensor:
+    """Features (C, h, w) as unit vectors (h, w, C), in float32 at least."""
+    features = features if features.dtype == torch.float64 else features.float()
+    return F.normalize(features, dim=0).permute(1, 2, 0).contiguous()
+
+
+def step(
     query: Tensor,
     first: tuple[Tensor, Tensor],
     last: list[tuple[Tensor, Tensor]],
     missing: int,
     settings: PropagationSettings,
 ) -> Tensor:
-    """Labels of a frame (h, w, C) from the first frame, the last ones, and the first in place of missing ones."""
+    """Labels of one frame.
+
+    Args:
+        query: Unit features of the frame, (h, w, C).
+        first: Unit features and labels (h, w, L) of the first frame.
+        last: The same of the last frames, oldest first; without the first.
+        missing: How often the first frame stands in for frames before it, seen through the window.
+        settings: How.
+
+    Returns:
+        Soft labels (h, w, L).
+    """
     candidates = []  # similarity (h w, k) and label (h w, k, L) of each source
 
     def look(frames: list[tuple[Tensor, Tensor]], windowed: bool, times: int = 1) -> None:
