@@ -1,7 +1,6 @@
 """ContrastiveRandomWalk: correspondence in video without labels, as a LightningModule."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_binding.backbones.create import Backbone, Padding, create_backbone
+from lightning_binding.crw.adaptation import Adaptation
+from lightning_binding.crw.layers import Normalise, projection
 from lightning_binding.crw.nodes import NodeMaker
 from lightning_binding.crw.patches import PatchGrid
 from lightning_binding.crw.segment import segment
-from lightning_binding.crw.settings import PRESETS, PropagationSettings
+from lightning_binding.crw.settings import preset
 from lightning_binding.crw.walk import EdgeDropout, Order, PalindromeLoss, entropy, palindrome_loss, transitions
-from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
-from lightning_binding.names import did_you_mean
 
 
 class ContrastiveRandomWalk(BindingModule):
@@ -43,10 +42,13 @@ class ContrastiveRandomWalk(BindingModule):
         dropout_mode: `independent` masks on the way out and back, or as in the `official` code.
         two_frame_cycle: Also walk to the next frame and straight back.
         order: Order of the product of transitions: `right`, or `left` as in the paper's algorithm.
-        mean: Channel means of pictures in [0, 1]; None is the backbone's.
-        std: Channel deviations; None is the backbone's.
+        mean: Channel means of pictures in [0, 1] in training; None is the backbone's.
+        std: Channel deviations in training; None is the backbone's.
+        eval_mean: Channel means when labels are propagated; None is `mean`. The original code differs in the two.
+        eval_std: Channel deviations when labels are propagated; None is `std`.
         propagation: How labels are propagated: name of a preset in `crw.propagation.PRESETS`.
         propagation_options: Settings that override those of the preset, such as `{radius: 5}`.
+        adaptation: How the network is trained on each video that labels are propagated in; None leaves it as it is.
         optimizer: Factory of the optimizer.
         scheduler: Factory of the learning-rate scheduler, stepped after every optimizer step; None keeps the rate.
         init_from: Checkpoint or safetensors file whose weights the run starts from.
@@ -78,8 +80,11 @@ class ContrastiveRandomWalk(BindingModule):
         order: Order = "right",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        eval_mean: Sequence[float] | None = None,
+        eval_std: Sequence[float] | None = None,
         propagation: str = "crw",
         propagation_options: dict[str, Any] | None = None,
+        adaptation: Adaptation | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
         init_from: str | None = None,
@@ -113,11 +118,11 @@ class ContrastiveRandomWalk(BindingModule):
             "two_frame_cycle": two_frame_cycle,
             "order": order,
         }
-        self.propagation = settings(propagation, propagation_options or {})
-        self.register_buffer("mean", torch.tensor(mean or self.backbone.mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(std or self.backbone.std)[:, None, None], persistent=False)
-        self.mean: Tensor
-        self.std: Tensor
+        self.propagation = preset(propagation, propagation_options or {})
+        self.adaptation = adaptation
+        mean, std = mean or self.backbone.mean, std or self.backbone.std
+        self.train_statistics = Normalise(mean, std)
+        self.eval_statistics = Normalise(eval_mean or mean, eval_std or std)
 
     def compiled(self) -> list[nn.Module]:
         """The backbone is where the time goes."""
@@ -128,14 +133,10 @@ class ContrastiveRandomWalk(BindingModule):
         if self.freeze_backbone:
             self.backbone.eval()
 
-    def normalise(self, frames: Tensor) -> Tensor:
-        """uint8 frames (..., 3, H, W) as the backbone takes them."""
-        return (frames.to(self.mean.dtype) / 255 - self.mean) / self.std
-
     def make_nodes(self, video: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor | None]:
         """Unit nodes of a clip uint8 (B, T, 3, H, W): `nodes` (B, T, N, D), `returned` and `target` of `Nodes`."""
         maker: NodeMaker = self.nodes
-        found = maker(self.normalise(video), self.backbone, generator)
+        found = maker(self.train_statistics(video), self.backbone, generator)
 
         def project(features: Tensor) -> Tensor:
             return F.normalize(self.head(self.feature_dropout(features)).float(), dim=-1)
@@ -163,7 +164,7 @@ class ContrastiveRandomWalk(BindingModule):
         return found.loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Propagates the first mask of a sequence; callbacks score what this returns."""
+        """Propagates the first annotation of a sequence; callbacks score what this returns."""
         return self.predict_step(batch, batch_idx)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
@@ -171,9 +172,17 @@ class ContrastiveRandomWalk(BindingModule):
         return self.predict_step(batch, batch_idx)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Masks of a sequence `{video, masks}`, of which the first mask is looked at: `{mask: uint8 (T, H, W)}`."""
+        """Propagates the first mask of a sequence.
+
+        Args:
+            batch: `video` uint8 (T, 3, H, W) and `mask` uint8 (T', H, W), of which the first alone is looked at.
+            batch_idx: Number of the sequence.
+
+        Returns:
+            `mask` uint8 (T, H, W).
+        """
         masks = segment(
-            batch["video"], batch["masks"][0], self.encode, self.propagation, multiple=self.backbone.multiple
+            batch["video"], batch["mask"][0], self.encode, self.propagation, multiple=self.backbone.multiple
         )
         return {"mask": torch.stack([mask.cpu() for mask in masks])}
 
@@ -181,31 +190,40 @@ class ContrastiveRandomWalk(BindingModule):
     def encode(self, frames: Tensor) -> Tensor:
         """Features (F, C, h, w) that labels are propagated with, of uint8 frames (F, 3, H, W)."""
         training = self.backbone.training
-        features: Tensor = self.backbone.eval()(self.normalise(frames.to(self.device)), self.eval_layer)
+        features: Tensor = self.backbone.eval()(self.eval_statistics(frames.to(self.device)), self.eval_layer)
         self.backbone.train(training)
         return features
 
+    def clip_loss(self, video: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of clips uint8 (B, T, 3, H, W) in evaluation mode, for adaptation."""
+        training = self.training
+        self.eval()
+        loss = self.losses({"video": video.to(self.device)}, generator)[0].loss
+        self.train(training)
+        return loss
 
-def projection(channels: int, dim: int, depth: int) -> nn.Module:
-    """The head of the original code: linear layers with `depth` hidden ones between, or nothing at -1."""
-    if depth < 0:
-        return nn.Identity()
-    layers: list[nn.Module] = []
-    for _ in range(depth):
-        layers += [nn.Linear(channels, channels), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(channels, dim))
+    def adapted(self) -> nn.Module:
+        """What adaptation trains: backbone and head."""
+        return nn.ModuleList([self.backbone, self.head])
 
+    @torch.no_grad()
+    def walk_from(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Where walkers are in each frame of a clip.
 
-def settings(preset: str, options: dict[str, Any]) -> PropagationSettings:
-    """A preset with options that override its settings.
+        Args:
+            video: uint8 (T, 3, H, W).
+            generator: Source of the patches' crops.
 
-    Raises:
-        InputError: If the preset or an option is unknown.
-    """
-    if preset not in PRESETS:
-        raise InputError(f"propagation: unknown preset {preset!r}{did_you_mean(preset, PRESETS)}")
-    known = PropagationSettings.__dataclass_fields__
-    for option in options:
-        if option not in known:
-            raise InputError(f"propagation_options: unknown setting {option!r}{did_you_mean(option, known)}")
-    return replace(PRESETS[preset], **options)
+        Returns:
+            Probability that a walker of a node of the first frame is at a node of frame t, (T, N, N); rows sum to one.
+        """
+        training = self.training
+        self.eval()
+        nodes = self.make_nodes(video[None].to(self.device), generator)["nodes"]
+        self.train(training)
+        assert nodes is not None
+        there = transitions(nodes, self.walk["temperature"])[0][0]
+        places = [torch.eye(nodes.shape[2], device=nodes.device)]
+        for step in there:
+            places.append(places[-1] @ step)
+        return torch.stack(places)

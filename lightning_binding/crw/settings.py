@@ -4,9 +4,11 @@ Numbers of different papers compare only where all of these agree.
 """
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from lightning_binding.errors import InputError
+from lightning_binding.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -69,3 +71,18 @@ PRESETS: dict[str, PropagationSettings] = {
     "cropmae_vip": PropagationSettings(20, 10, 0.7, 20, "circle", False, False),
     "sfc": PropagationSettings(20, 15, 0.1, 15, "circle", False, False),
 }
+
+
+def preset(name: str, options: dict[str, Any]) -> PropagationSettings:
+    """A preset with options that override its settings.
+
+    Raises:
+        InputError: If the preset or an option is unknown.
+    """
+    if name not in PRESETS:
+        raise InputError(f"propagation: unknown preset {name!r}{did_you_mean(name, PRESETS)}")
+    known = PropagationSettings.__dataclass_fields__
+    for option in options:
+        if option not in known:
+            raise InputError(f"propagation_options: unknown setting {option!r}{did_you_mean(option, known)}")
+    return replace(PRESETS[name], **options)

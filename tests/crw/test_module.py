@@ -113,7 +113,7 @@ def test_masks_follow_what_moves() -> None:
     settings = {"radius": 5, "temperature": 0.01}
     module = small(layer="act1", stride=2, pretrained=True, propagation_options=settings)
     video, masks = moving()
-    found = module.predict_step({"video": video, "masks": masks}, 0)["mask"]
+    found = module.predict_step({"video": video, "mask": masks}, 0)["mask"]
     assert found.shape == masks.shape
     assert found.dtype == torch.uint8
     assert torch.equal(found[0], masks[0])
@@ -163,10 +163,10 @@ def test_bad_settings_are_explained(options: dict[str, object], message: str) ->
 def test_bad_video_is_explained(change: object, message: str) -> None:
     video, masks = change(*moving())  # type: ignore[operator]
     with pytest.raises(InputError, match=message):
-        small().predict_step({"video": video, "masks": masks}, 0)
+        small().predict_step({"video": video, "mask": masks}, 0)
 
 
 def test_a_video_of_one_frame_is_its_mask() -> None:
     video, masks = moving()
-    found = small().predict_step({"video": video[:1], "masks": masks[:1]}, 0)["mask"]
+    found = small().predict_step({"video": video[:1], "mask": masks[:1]}, 0)["mask"]
     assert torch.equal(found, masks[:1])
