@@ -1,8 +1,15 @@
-"""Lightning data modules: where images come from."""
+"""Lightning data modules: where images and videos come from."""
 
 from lightning_binding.data.base import BindingDataModule
 from lightning_binding.data.cifar import CIFAR10DataModule
 from lightning_binding.data.emoji import EmojiDataModule
 from lightning_binding.data.folder import ImageFolderDataModule
+from lightning_binding.data.sprites import MovingSpritesDataModule
 
-__all__ = ["BindingDataModule", "CIFAR10DataModule", "EmojiDataModule", "ImageFolderDataModule"]
+__all__ = [
+    "BindingDataModule",
+    "CIFAR10DataModule",
+    "EmojiDataModule",
+    "ImageFolderDataModule",
+    "MovingSpritesDataModule",
+]
