@@ -5,6 +5,7 @@ from lightning_binding.callbacks.generation_metrics import GenerationMetrics
 from lightning_binding.callbacks.halt import HaltOnNonFinite, NonFiniteLoss
 from lightning_binding.callbacks.metric_plot import MetricPlot
 from lightning_binding.callbacks.sample_grid import SampleGrid
+from lightning_binding.callbacks.walk_picture import WalkPicture
 
 __all__ = [
     "EMA",
@@ -13,5 +14,6 @@ __all__ = [
     "MetricPlot",
     "NonFiniteLoss",
     "SampleGrid",
+    "WalkPicture",
     "averaged_weights",
 ]
