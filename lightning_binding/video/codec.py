@@ -1,0 +1,95 @@
+"""Video files by torchcodec, the extra `codec`: an alternative to PyAV. It needs an FFmpeg of the system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lightning_binding.errors import InputError
+from lightning_binding.video.timing import Pixels, TimedFrame, VideoInfo
+
+
+def opened(path: str) -> Any:
+    """A decoder of a file.
+
+    Raises:
+        InputError: torchcodec or its FFmpeg is missing, or the file cannot be opened.
+    """
+    try:
+        from torchcodec.decoders import VideoDecoder
+    except (ImportError, RuntimeError, OSError) as error:
+        raise InputError(
+            "The backend torchcodec cannot be loaded: pip install 'lightning-binding[codec]', and install FFmpeg "
+            f"(apt-get install ffmpeg); or take the backend pyav. It says: {str(error).splitlines()[0]}"
+        ) from error
+    try:
+        return VideoDecoder(path, dimension_order="NHWC")
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a video: {str(error).splitlines()[0]}.") from error
+
+
+def probe(path: str) -> VideoInfo:
+    """What the packets of a file say; nothing is decoded.
+
+    Raises:
+        InputError: The file cannot be opened, or has no frames.
+    """
+    found = opened(path).metadata
+    if not found.num_frames:
+        raise InputError(f"{path} has no frames.")
+    return VideoInfo(
+        found.width, found.height, float(found.average_fps), float(found.duration_seconds), found.num_frames
+    )
+
+
+def frames(path: str, start: float, size: int | None) -> Iterator[TimedFrame]:
+    """Decodes from the frame that is shown at `start`, or from the one before it.
+
+    Args:
+        path: Of the file.
+        start: In seconds after the first frame.
+        size: Shorter side of the frames in pixels; None leaves them as they are.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    decoder = opened(path)
+    origin = decoder.metadata.begin_stream_seconds or 0.0
+    last = decoder.metadata.end_stream_seconds
+    try:
+        first = 0
+        if start > 0:
+            at = min(origin + start, np.nextafter(last, origin))
+            played = decoder.get_frame_played_at(at).pts_seconds
+            first = max(0, _index(decoder, played) - 1)
+        for index in range(first, len(decoder)):
+            frame = decoder.get_frame_at(index)
+            time = frame.pts_seconds - origin
+            yield TimedFrame(time, time + frame.duration_seconds, partial(_pixels, frame.data, size))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(f"{path} cannot be read as a video: {str(error).splitlines()[0]}.") from error
+
+
+def _index(decoder: Any, pts: float) -> int:
+    """The place of the frame of a time stamp, by bisection: the decoder knows all of them."""
+    low, high = 0, len(decoder) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if decoder.get_frame_at(middle).pts_seconds < pts:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _pixels(data: Any, size: int | None) -> Pixels:
+    pixels: Pixels = data.numpy()
+    if size is None:
+        return pixels
+    scale = size / min(pixels.shape[:2])
+    shape = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    return np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BICUBIC))

@@ -1,0 +1,101 @@
+"""Frames of a file or a folder as arrays, by a backend that is chosen by name. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from lightning_binding.errors import InputError
+from lightning_binding.names import did_you_mean
+from lightning_binding.video import codec, folder, pyav
+from lightning_binding.video.timing import Pixels, TimedFrame, VideoInfo, shown, since
+
+FOLDER_FPS = 24.0
+"""Frames a second of a folder of pictures, as in DAVIS, where nothing else is said."""
+
+
+class Probe(Protocol):
+    """Tells what a file says of itself."""
+
+    def __call__(self, path: str) -> VideoInfo:
+        """See `pyav.probe`."""
+
+
+class Frames(Protocol):
+    """Decodes from the frame that is shown at `start`, or from an earlier one."""
+
+    def __call__(self, path: str, start: float, size: int | None) -> Iterator[TimedFrame]:
+        """See `pyav.frames`."""
+
+
+class Backend(NamedTuple):
+    """A library that decodes video: two functions, which raise `InputError` for what cannot be read."""
+
+    probe: Probe
+    frames: Frames
+
+
+BACKENDS = {"pyav": Backend(pyav.probe, pyav.frames), "torchcodec": Backend(codec.probe, codec.frames)}
+
+
+class Video:
+    """A video file, or a folder of frames.
+
+    Args:
+        path: Where it is.
+        folder_fps: Frames a second, if it is a folder.
+        backend: Library that decodes files: `pyav` or `torchcodec`.
+
+    Raises:
+        InputError: No such file, an unknown backend, or a rate that is not positive.
+    """
+
+    def __init__(self, path: str, folder_fps: float = FOLDER_FPS, backend: str = "pyav") -> None:
+        if backend not in BACKENDS:
+            raise InputError(f"There is no backend {backend!r} for video{did_you_mean(backend, BACKENDS)}")
+        if folder_fps <= 0:
+            raise InputError(f"folder_fps is {folder_fps}; it must be positive.")
+        if not os.path.exists(path):
+            raise InputError(f"There is no video {path}; expected a file or a folder of frames.")
+        self.path = path
+        self.is_folder = os.path.isdir(path)
+        self.folder_fps = folder_fps
+        self.backend = BACKENDS[backend]
+
+    def probe(self) -> VideoInfo:
+        """Size, rate and length.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return folder.probe(self.path, self.folder_fps) if self.is_folder else self.backend.probe(self.path)
+
+    def frames(self, start: float, size: int | None) -> Iterator[TimedFrame]:
+        """The frames from that which is shown at `start`, or from an earlier one, in the order of showing."""
+        if self.is_folder:
+            return folder.frames(self.path, start, size, self.folder_fps)
+        return self.backend.frames(self.path, start, size)
+
+    def stream(self, fps: float | None, size: int | None, start: float) -> Iterator[TimedFrame]:
+        """The frames from a time on: all, or those shown at `start`, `start + 1 / fps`, `start + 2 / fps`."""
+        found = self.frames(start, size)
+        return since(found, start) if fps is None else shown(found, (start + index / fps for index in count()))
+
+    def at(self, times: list[float], size: int | None) -> list[Pixels]:
+        """The frames shown at some times, each `(H, W, 3)`; fewer if the video ends before the last time.
+
+        Raises:
+            InputError: It cannot be read, or its frames change their size.
+        """
+        found: list[Pixels] = []
+        previous: TimedFrame | None = None
+        for frame in shown(self.frames(times[0], size), times):
+            found.append(found[-1] if frame is previous else np.ascontiguousarray(frame.pixels()))
+            previous = frame
+            if found[-1].shape != found[0].shape:
+                raise InputError(f"The frames of {self.path} change their size, {found[0].shape} to {found[-1].shape}.")
+        return found
