@@ -6,7 +6,7 @@ few are all that is kept, so the length of the video costs no memory.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -56,13 +56,20 @@ def propagate(
 
 
 @torch.no_grad()
-def propagate_frames(features: Iterable[Tensor], labels: Tensor, settings: PropagationSettings) -> Iterator[Tensor]:
+def propagate_frames(
+    features: Iterable[Tensor],
+    labels: Tensor,
+    settings: PropagationSettings,
+    amend: Callable[[int, Tensor], Tensor] | None = None,
+) -> Iterator[Tensor]:
     """Propagates as `propagate`, and yields the labels (h, w, L) of one frame after another.
 
     Args:
         features: Feature maps (C, h, w).
         labels: Soft labels of the first frame, (h, w, L).
         settings: How.
+        amend: Given the number of a later frame and the labels found for it, returns those that it shall have and
+            that the frames after it take theirs from; None leaves them as they are.
     """
     _check(settings, labels)
     first: Tensor | None = None
@@ -81,6 +88,7 @@ def propagate_frames(features: Iterable[Tensor], labels: Tensor, settings: Propa
         else:
             missing = max(settings.context - time + 1, 0) if settings.pad_with_first_frame else 0
             found = step(frame, (first, origin), list(last), missing, settings)
+            found = found if amend is None else amend(time, found)
         if time:
             last.append((frame, found))
         yield found
