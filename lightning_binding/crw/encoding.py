@@ -1,0 +1,90 @@
+"""A video as feature maps, one after another: checked, resized, encoded, and never whole in memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_binding.crw.settings import PropagationSettings
+from lightning_binding.errors import InputError
+
+Encode = Callable[[Tensor], Tensor]  # uint8 frames (F, 3, H, W) to features (F, C, h, w)
+
+
+def frame_size(height: int, width: int, settings: PropagationSettings, multiple: int) -> tuple[int, int]:
+    """Height and width that frames are resized to before they are encoded.
+
+    Args:
+        height: Of the video, in pixels.
+        width: Of the video.
+        settings: With the shorter side and the multiple that a method was scored with.
+        multiple: What the encoder needs height and width to be a multiple of.
+    """
+    short = settings.short_side
+    scale = 1.0 if short is None else short / min(height, width)
+    multiple = max(multiple, settings.multiple_of or 1)
+    return tuple(max(round(side * scale) // multiple, 1) * multiple for side in (height, width))  # type: ignore[return-value]
+
+
+def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes uint8 frames (F, 3, H, W), with antialiasing; those of the right size are left as they are."""
+    if frames.shape[-2:] == size:
+        return frames
+    resized = F.interpolate(frames.float(), size, mode="bicubic", antialias=True, align_corners=False)
+    return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def opened(video: Iterable[Tensor]) -> tuple[tuple[int, int], Iterator[Tensor]]:
+    """The height and width of a video, and its frames, which are checked as they come.
+
+    Args:
+        video: Frames uint8 (3, H, W): a tensor (T, 3, H, W), a list, or a stream. No more than the first is read here.
+
+    Raises:
+        InputError: If there is no frame, or one is not uint8 (3, H, W) of the size of the first.
+    """
+    stream = iter(video)
+    first = next(stream, None)
+    if first is None:
+        raise InputError("the video has no frame.")
+
+    def checked() -> Iterator[Tensor]:
+        for index, frame in enumerate(chain([first], stream)):
+            if frame.ndim != 3 or frame.shape[0] != 3 or frame.dtype != torch.uint8:
+                raise InputError(f"frame {index} is {frame.dtype} {tuple(frame.shape)}, expected uint8 (3, H, W).")
+            if frame.shape != first.shape:
+                raise InputError(
+                    f"frame {index} has the shape {tuple(frame.shape)}, the first {tuple(first.shape)}: all frames of "
+                    "a video must be of one size."
+                )
+            yield frame
+
+    return (first.shape[-2], first.shape[-1]), checked()
+
+
+@torch.no_grad()
+def feature_maps(
+    frames: Iterator[Tensor],
+    size: tuple[int, int],
+    encode: Encode,
+    settings: PropagationSettings,
+    multiple: int = 1,
+    batch: int = 1,
+) -> Iterator[Tensor]:
+    """Feature maps (C, h, w) of frames.
+
+    Args:
+        frames: uint8 (3, H, W).
+        size: Their height and width.
+        encode: Maps uint8 frames (F, 3, h', w') to features (F, C, h, w).
+        settings: With the size that frames are resized to.
+        multiple: What the encoder needs height and width to be a multiple of.
+        batch: Frames that are read ahead and encoded together, F at most.
+    """
+    if batch < 1:
+        raise InputError(f"batch={batch} must be 1 or more.")
+    target = frame_size(*size, settings, multiple)
+    while chunk := list(islice(frames, batch)):
+        yield from encode(resize(torch.stack(chunk), target))
