@@ -2,14 +2,20 @@
 
 from lightning_binding.data.base import BindingDataModule
 from lightning_binding.data.cifar import CIFAR10DataModule
+from lightning_binding.data.davis import DAVISDataModule
 from lightning_binding.data.emoji import EmojiDataModule
 from lightning_binding.data.folder import ImageFolderDataModule
+from lightning_binding.data.jhmdb import JHMDBDataModule
 from lightning_binding.data.sprites import MovingSpritesDataModule
+from lightning_binding.data.vip import VIPDataModule
 
 __all__ = [
     "BindingDataModule",
     "CIFAR10DataModule",
+    "DAVISDataModule",
     "EmojiDataModule",
     "ImageFolderDataModule",
+    "JHMDBDataModule",
     "MovingSpritesDataModule",
+    "VIPDataModule",
 ]
