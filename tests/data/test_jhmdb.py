@@ -86,11 +86,11 @@ def test_videos_where_there_are_no_frames(tmp_path: Path) -> None:
     [
         (
             lambda root: shutil.rmtree(root / "splits"),
-            "no list .*splits/<class>_test_split1.txt; is .* folder of JHMDB",
+            "no list .*<class>_test_split1.txt; is .* folder of JHMDB",
         ),
         (
             lambda root: shutil.rmtree(folder(root)),
-            "clip catch/A_clip_of_0 is missing: there is neither .*Rename_Images",
+            "A_clip_of_0 is missing: there is neither .*Rename_Images",
         ),
         (lambda root: mat(root).unlink(), "clip catch/A_clip_of_0 has no joints: there is no file"),
         (
