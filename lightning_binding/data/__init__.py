@@ -3,6 +3,7 @@
 from lightning_binding.data.base import BindingDataModule
 from lightning_binding.data.cifar import CIFAR10DataModule
 from lightning_binding.data.davis import DAVISDataModule
+from lightning_binding.data.doom_scenes import DoomScenesDataModule
 from lightning_binding.data.emoji import EmojiDataModule
 from lightning_binding.data.folder import ImageFolderDataModule
 from lightning_binding.data.jhmdb import JHMDBDataModule
@@ -13,6 +14,7 @@ __all__ = [
     "BindingDataModule",
     "CIFAR10DataModule",
     "DAVISDataModule",
+    "DoomScenesDataModule",
     "EmojiDataModule",
     "ImageFolderDataModule",
     "JHMDBDataModule",

@@ -86,6 +86,6 @@ def moving_sprites(
                 continue
         return render(scene)
     raise InputError(
-        f"in none of {TRIES} scenes of {stage.sprites[0]} to {stage.sprites[1]} sprites does each fill {least_area:.1%} "
-        f"of the first frame; use fewer sprites, or a larger sprite_size."
+        f"in none of {TRIES} scenes, each of {stage.sprites[0]} to {stage.sprites[1]} sprites, do all of them fill "
+        f"{least_area:.1%} of the first frame; use fewer sprites, or a larger sprite_size."
     )

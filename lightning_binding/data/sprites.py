@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_binding.data.backgrounds import create_background
 from lightning_binding.data.clipset import Clip, ClipSet, SequenceSet, VideoSequence
+from lightning_binding.data.davis_layout import write_davis
 from lightning_binding.data.emoji_archive import VENDORS, load_emoji
 from lightning_binding.data.sprite_motion import Motion
 from lightning_binding.data.sprite_scene import Stage, moving_sprites
@@ -166,6 +169,15 @@ class MovingSpritesDataModule(VideoDataModule):
     def eval_set(self) -> SpriteSequences:
         """Sequences of the held-out emoji."""
         return SpriteSequences(self._pixels(True), self.stage, self.eval_sequences, self.eval_frames)
+
+    def write_davis(self, root: str, lossless: bool = False) -> Path:
+        """Write the held-out sequences in the layout of DAVIS 2017, so that other tools can read them.
+
+        Args:
+            root: The folder, which is made.
+            lossless: Whether frames are PNGs instead of JPEGs.
+        """
+        return write_davis(self.eval_set(), root, lossless=lossless)
 
     def _pixels(self, held_out: bool) -> Tensor:
         """The emoji of one side of the split."""
