@@ -19,11 +19,6 @@ from lightning_binding.errors import InputError
 Background = Callable[[np.random.Generator, int, int], Tensor]
 """Draws a background: random numbers, height and width to float32 `(3, height, width)` in [0, 255]."""
 
-OCTAVES = (2, 4, 8, 16, 32)
-"""Cells of noise along the longer side, from the coarsest to the finest; after them come single pixels."""
-GRAIN = 48
-"""The grain of single pixels is as strong as an octave of so many cells would be, however large the frame."""
-
 
 def plain(random: np.random.Generator, height: int, width: int) -> Tensor:
     """One colour everywhere, float32 `(3, height, width)` in [0, 255]."""
@@ -44,18 +39,24 @@ def texture(random: np.random.Generator, height: int, width: int) -> Tensor:
     Returns:
         float32 `(3, height, width)` in [0, 255].
     """
-    fade = random.uniform(0.4, 1.2)
+    fade = random.uniform(0.3, 0.9)
+    longer = max(height, width)
     noise = torch.zeros(3, 1, 1)
-    for cells in (*OCTAVES, max(height, width)):  # each octave is laid over what was there, enlarged: cheap
-        cell = max(height, width) / cells
-        shape = max(1, round(height / cell)), max(1, round(width / cell))
-        noise = interpolate(noise[None], shape, mode="bicubic", align_corners=False)[0]
-        noise += torch.from_numpy(random.standard_normal(noise.shape, np.float32)) * min(cells, GRAIN) ** -fade
-    noise /= noise.std()
+    # Each octave is laid over what was there, enlarged. No cell is one pixel: it would flicker where a camera moves.
+    for cells in [2**octave for octave in range(1, longer.bit_length() - 1)]:
+        noise = _enlarge(noise, (-(-height * cells // longer), -(-width * cells // longer)))
+        noise += torch.from_numpy(random.standard_normal(noise.shape, np.float32)) * cells**-fade
+    noise = _enlarge(noise, (height, width))
+    noise /= max(float(noise.numpy().std()), 1e-6)  # a reduction of torch's depends on the number of threads
     palette = torch.from_numpy(random.normal(size=(3, 3)).astype(np.float32))
     palette *= random.uniform(15, 60) / palette.norm(dim=1).mean()
     mean = torch.from_numpy(random.uniform(40, 215, 3).astype(np.float32))
-    return (torch.einsum("oc,chw->ohw", palette, noise) + mean[:, None, None]).clamp_(0, 255)
+    first, second, third = palette[:, :, None, None].unbind(1)
+    return (first * noise[0] + second * noise[1] + third * noise[2] + mean[:, None, None]).clamp_(0, 255)
+
+
+def _enlarge(noise: Tensor, size: tuple[int, int]) -> Tensor:
+    return interpolate(noise[None], size, mode="bicubic", align_corners=False)[0]
 
 
 class Pictures:

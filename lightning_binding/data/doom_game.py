@@ -22,7 +22,7 @@ def vizdoom() -> Any:
         import vizdoom as package
     except ImportError as error:
         raise InputError(
-            f"scenes of Doom are rendered by ViZDoom, which cannot be imported ({error}); it comes with the extra doom, "
+            f"scenes of Doom are rendered by ViZDoom, which is not there ({error}); it comes with the extra doom: "
             "pip install lightning-binding[doom]"
         ) from error
     return package

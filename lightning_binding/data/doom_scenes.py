@@ -74,8 +74,8 @@ class Studio:
             if found is not None and (good is None or good(found)):
                 return found
         raise InputError(
-            f"none of {TRIES} episodes of {scenario} lasts for {frames} frames and shows an object in the first; ask for "
-            f"fewer frames (frames, eval_frames), fewer tics, or another scenario."
+            f"none of {TRIES} episodes of {scenario} lasts for {frames} frames and shows an object in the first; set "
+            f"frames (or eval_frames) or tics lower, or choose another scenario."
         )
 
 

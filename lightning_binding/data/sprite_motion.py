@@ -17,13 +17,13 @@ class Motion(NamedTuple):
     """What is drawn for each sprite, as ranges; lengths are shares of the frame's shorter side.
 
     Attributes:
-        size: Side of the square that holds a sprite; a sprite that grows or shrinks stays in this range.
+        sprite_size: Side of the square that holds a sprite; a sprite that grows or shrinks stays in this range.
         speed: Way from one frame to the next.
         spin: Degrees from one frame to the next, either way round.
         zoom: Growth from one frame to the next, 0.02 is 2 %; either way.
     """
 
-    size: tuple[float, float] = (0.25, 0.5)
+    sprite_size: tuple[float, float] = (0.25, 0.5)
     speed: tuple[float, float] = (0.01, 0.04)
     spin: tuple[float, float] = (0.0, 8.0)
     zoom: tuple[float, float] = (0.0, 0.03)
@@ -36,9 +36,9 @@ class Motion(NamedTuple):
         """
         for name, (low, high) in self._asdict().items():
             if not 0 <= low <= high:
-                raise InputError(f"the range of {name} is {low} to {high}; it must be two numbers, 0 <= low <= high.")
-        if self.size[0] == 0:
-            raise InputError("the range of size begins at 0; a sprite must be larger than nothing.")
+                raise InputError(f"{name} is [{low}, {high}]; it must be a range, 0 <= low <= high.")
+        if self.sprite_size[0] == 0:
+            raise InputError("sprite_size begins at 0; a sprite must be larger than nothing.")
 
 
 class Tracks(NamedTuple):
@@ -100,7 +100,7 @@ def draw_tracks(
     y = fold(y + random.uniform(0, height, (count, 1)), 0, height)
     turn = np.radians(random.uniform(*motion.spin, (count, 1))) * random.choice([-1, 1], (count, 1))
     angle = turn * (time + random.uniform(-10, 10, (count, 1)))  # in the midst of its turn; upright where none turns
-    low, high = np.log(motion.size)
+    low, high = np.log(motion.sprite_size)
     growth = np.log1p(random.uniform(*motion.zoom, (count, 1))) * random.choice([-1, 1], (count, 1))
     side = unit * np.exp(fold(random.uniform(low, high, (count, 1)) + growth * time, low, high))
     return Tracks(x, y, angle, side)

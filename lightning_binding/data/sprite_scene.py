@@ -45,7 +45,7 @@ def draw_scene(random: np.random.Generator, pixels: Tensor, stage: Stage, frames
     """Draw which sprites there are, how they move, and what lies behind them."""
     height, width = stage.height, stage.width
     count = int(random.integers(stage.sprites[0], stage.sprites[1] + 1))
-    chosen = random.choice(len(pixels), count, replace=False)
+    chosen = random.choice(len(pixels), count, replace=count > len(pixels))
     tracks = draw_tracks(random, count, frames, height, width, stage.motion)
     # Each tile is as large as its sprite becomes: what is left to the bilinear sampling is to turn and to shift it.
     sides = np.ceil(tracks.side.max(1)).astype(int)
@@ -65,7 +65,8 @@ def moving_sprites(
 
     Args:
         random: Where all random numbers come from.
-        pixels: Pictures of the sprites, uint8 `(N, 4, h, h)` in [0, 255] with straight alpha; a clip has none twice.
+        pixels: Pictures of the sprites, uint8 `(N, 4, h, h)` in [0, 255] with straight alpha; a clip has none twice
+            where there are enough.
         stage: How they are shown.
         frames: Length of the clip.
         least_area: Share of the first frame that each sprite must fill, not counting what others hide; scenes are drawn
