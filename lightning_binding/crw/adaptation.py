@@ -13,18 +13,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from lightning_binding.crw.propagation import step, unit
-from lightning_binding.crw.settings import PropagationSettings
 from lightning_binding.errors import InputError
-
-Entry = tuple[Tensor, Tensor, Tensor]  # frame (3, H, W), unit features (h, w, C), labels (h, w, L)
 
 
 class Adaptable(Protocol):
     """A network with a loss that needs no labels: `ContrastiveRandomWalk`."""
-
-    def encode(self, frames: Tensor) -> Tensor:
-        """Features (F, C, h, w) of uint8 frames (F, 3, H, W)."""
 
     def clip_loss(self, video: Tensor, generator: torch.Generator) -> Tensor:
         """The loss of uint8 clips (B, T, 3, H, W)."""
@@ -47,8 +40,8 @@ class Adaptation:
         seed: Of the clips and of the loss's draws.
 
     Attributes:
-        seconds: Time spent adapting and encoding again, over all videos so far.
-        frames: Frames that were propagated to, over all videos so far.
+        seconds: Time spent in optimizer steps, over all videos so far.
+        frames: Frames that passed, over all videos so far.
 
     Raises:
         InputError: If a number is out of range.
@@ -77,84 +70,81 @@ class Adaptation:
         self.reset, self.seed = reset, seed
         self.seconds, self.frames = 0.0, 0
 
-    def propagate(
-        self, network: Adaptable, frames: Iterable[Tensor], labels: Tensor, settings: PropagationSettings
-    ) -> Iterator[Tensor]:
-        """Propagates as `propagate_frames`, and trains the network meanwhile; its weights come back at the end.
+    def on(self, network: Adaptable, context: int) -> "Adapter":
+        """What adapts a network to one video.
 
         Args:
             network: What is adapted.
-            frames: Frames of a video, uint8 (3, H, W).
-            labels: Soft labels of the first, (h, w, L), at the resolution of the features.
-            settings: How labels are propagated.
-
-        Yields:
-            Soft labels of one frame after another, (h, w, L).
+            context: Number of the last frames that labels come from.
         """
-        trained = {name: value.clone() for name, value in network.adapted().state_dict().items()}
+        return Adapter(self, network, context)
+
+
+class Adapter:
+    """Adapts a network to one video while its frames pass; made by `Adaptation.on`.
+
+    Args:
+        adaptation: How.
+        network: What is adapted.
+        context: Number of the last frames that labels come from; these and the first are kept.
+    """
+
+    def __init__(self, adaptation: Adaptation, network: Adaptable, context: int) -> None:
+        self.adaptation, self.network = adaptation, network
+        self.generator = torch.Generator().manual_seed(adaptation.seed)
+        self.kept: deque[tuple[int, Tensor]] = deque(maxlen=context + 1)  # the current frame is the last of them
+        self.first: Tensor | None = None
+        self.changed = False
+
+    def watch(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Passes frames uint8 (3, H, W) on, and adapts before each; the weights come back after the last."""
+        trained = {name: value.clone() for name, value in self.network.adapted().state_dict().items()}
+        optimizer = self._optimizer()
         try:
-            yield from self._propagate(network, trained, frames, labels, settings)
+            for time, (frame, window) in enumerate(windows(frames, self.adaptation.window)):
+                self.first = frame if time == 0 else self.first
+                self.kept.append((time, frame))
+                due = time > 0 and (time - 1) % self.adaptation.every == 0
+                if due and len(window) >= self.adaptation.clip_length:
+                    start = perf_counter()
+                    if self.adaptation.reset:
+                        self.network.adapted().load_state_dict(trained)
+                        optimizer = self._optimizer()
+                    self._train(optimizer, window)
+                    self.changed = True
+                    self.adaptation.seconds += perf_counter() - start
+                self.adaptation.frames += 1
+                yield frame
         finally:
-            network.adapted().load_state_dict(trained)
+            self.network.adapted().load_state_dict(trained)
 
-    def _propagate(
-        self,
-        network: Adaptable,
-        trained: dict[str, Tensor],
-        frames: Iterable[Tensor],
-        labels: Tensor,
-        settings: PropagationSettings,
-    ) -> Iterator[Tensor]:
-        generator = torch.Generator(labels.device).manual_seed(self.seed)
-        optimizer = self._optimizer(network)
-        first: Entry | None = None
-        last: deque[Entry] = deque(maxlen=settings.context)
-        for time, (frame, window) in enumerate(windows(frames, self.window)):
-            if first is None:
-                first = (frame, unit(network.encode(frame[None])[0]), labels.to(labels.device).float())
-                yield first[2]
-                continue
-            if (time - 1) % self.every == 0 and len(window) >= self.clip_length:
-                start = perf_counter()
-                if self.reset:
-                    network.adapted().load_state_dict(trained)
-                    optimizer = self._optimizer(network)
-                self._train(network, optimizer, window, generator)
-                first = self._again(network, first)
-                last = deque((self._again(network, entry) for entry in last), maxlen=settings.context)
-                self.seconds += perf_counter() - start
-            query = unit(network.encode(frame[None])[0])
-            missing = max(settings.context - time + 1, 0) if settings.pad_with_first_frame else 0
-            found = step(query, first[1:], [entry[1:] for entry in last], missing, settings)
-            last.append((frame, query, found))
-            self.frames += 1
-            yield found
+    def renew(self, times: list[int]) -> list[Tensor] | None:
+        """The frames of these numbers if the network has changed since the last call, else None."""
+        if not self.changed:
+            return None
+        self.changed = False
+        known = dict(self.kept)
+        assert self.first is not None
+        return [self.first if time == 0 else known[time] for time in times]
 
-    def _optimizer(self, network: Adaptable) -> torch.optim.Optimizer:
-        trained = [parameter for parameter in network.adapted().parameters() if parameter.requires_grad]
+    def _optimizer(self) -> torch.optim.Optimizer:
+        trained = [parameter for parameter in self.network.adapted().parameters() if parameter.requires_grad]
         if not trained:
             raise InputError("adaptation: every weight of the network is frozen; set freeze to false, or leave it out.")
-        return torch.optim.Adam(trained, self.learning_rate)
+        return torch.optim.Adam(trained, self.adaptation.learning_rate)
 
-    def _train(
-        self, network: Adaptable, optimizer: torch.optim.Optimizer, window: list[Tensor], generator: torch.Generator
-    ) -> None:
+    def _train(self, optimizer: torch.optim.Optimizer, window: list[Tensor]) -> None:
         """Steps on random clips of neighbouring frames of the window."""
+        length = self.adaptation.clip_length
         with torch.inference_mode(False), torch.enable_grad():
-            for _ in range(self.steps):
+            for _ in range(self.adaptation.steps):
                 starts = torch.randint(
-                    len(window) - self.clip_length + 1, (self.batch_size,), device=generator.device, generator=generator
+                    len(window) - length + 1, (self.adaptation.batch_size,), generator=self.generator
                 )
-                clips = [torch.stack(window[start : start + self.clip_length]) for start in starts.tolist()]
+                clips = torch.stack([torch.stack(window[start : start + length]) for start in starts.tolist()])
                 optimizer.zero_grad()
-                network.clip_loss(torch.stack(clips), generator).backward()  # type: ignore[no-untyped-call]
+                self.network.clip_loss(clips, self.generator).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-
-    @staticmethod
-    def _again(network: Adaptable, entry: Entry) -> Entry:
-        """An entry with features of the weights as they are now."""
-        frame, _, labels = entry
-        return frame, unit(network.encode(frame[None])[0]), labels
 
 
 def windows(frames: Iterable[Tensor], reach: int) -> Iterator[tuple[Tensor, list[Tensor]]]:

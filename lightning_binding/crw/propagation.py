@@ -61,6 +61,7 @@ def propagate_frames(
     labels: Tensor,
     settings: PropagationSettings,
     amend: Callable[[int, Tensor], Tensor] | None = None,
+    renew: Callable[[list[int]], list[Tensor] | None] | None = None,
 ) -> Iterator[Tensor]:
     """Propagates as `propagate`, and yields the labels (h, w, L) of one frame after another.
 
@@ -70,6 +71,8 @@ def propagate_frames(
         settings: How.
         amend: Given the number of a later frame and the labels found for it, returns those that it shall have and
             that the frames after it take theirs from; None leaves them as they are.
+        renew: Given the numbers of earlier frames, returns their feature maps where the network has changed since they
+            were made, or None where it has not; it is asked once for each frame, after the frame's own features.
     """
     _check(settings, labels)
     first: Tensor | None = None
@@ -86,6 +89,10 @@ def propagate_frames(
             first, found = frame, labels.to(frame.device)
             origin = found
         else:
+            changed = None if renew is None else renew([0, *range(time - len(last), time)])
+            if changed is not None:
+                first, *others = map(unit, changed)
+                last = deque(zip(others, [label for _, label in last], strict=True), maxlen=settings.context)
             missing = max(settings.context - time + 1, 0) if settings.pad_with_first_frame else 0
             found = step(frame, (first, origin), list(last), missing, settings)
             found = found if amend is None else amend(time, found)
