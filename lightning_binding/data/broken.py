@@ -1,4 +1,4 @@
-"""The list of images that cannot be read, kept in a file that all workers and ranks of a run share."""
+"""The list of files that cannot be read, kept in a file that all workers and ranks of a run share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_binding.errors import InputError
 
 
 class TooManyBroken(InputError):
-    """More images are broken than the run tolerates.
+    """More files are broken than the run tolerates.
 
     A loader's worker hands its error on with the whole traceback as message; only the sentence is kept.
     """
@@ -21,33 +21,38 @@ class TooManyBroken(InputError):
 
 
 class BrokenFiles:
-    """Counts the images that could not be read and writes each name down once, one line each: path, tab, reason.
+    """Counts the files that could not be read and writes each name down once, one line each: path, tab, reason.
 
     The count is that of distinct names in the file, so that no worker, rank or epoch counts one twice or loses it: a
     line is appended by a single write, and a name that two processes find at the same moment is still one name.
-    What is tolerated is a share of all images and not of those read so far: then it does not matter who reads what
+    What is tolerated is a share of all files and not of those read so far: then it does not matter who reads what
     first.
 
     Args:
         file: The list; made when the first line is written. Lines of an earlier run count as well.
-        root: The folder of the images that are counted here; the file may list images of other folders.
-        total: Number of images under `root`, on both sides of a split.
+        root: The folder of the files that are counted here; the list may name files of other folders.
+        total: Number of files under `root`, on both sides of a split.
         max_share: Share of them that may be broken. A single one is always tolerated, unless the share is 0.
+        what: What such a file is called in messages, in the singular.
     """
 
-    def __init__(self, file: str | os.PathLike[str], root: str, total: int, max_share: float) -> None:
+    def __init__(
+        self, file: str | os.PathLike[str], root: str, total: int, max_share: float, what: str = "image"
+    ) -> None:
         self.file = Path(file)
         self.root = os.path.join(root, "")
         self.tolerated = max(1, math.floor(total * max_share)) if max_share > 0 else 0
         self.total = total
+        self.what = what
         self._known: set[str] = set()
 
-    def listed(self) -> set[str]:
-        """The paths in the file that lie under `root`."""
+    def listed(self, reason: str = "") -> set[str]:
+        """The paths in the file that lie under `root`, for any reason or for one that begins in a certain way."""
         if not self.file.exists():
             return set()
         lines = self.file.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-        return {path for path in (line.split("\t")[0] for line in lines) if path.startswith(self.root)}
+        pairs = (line.partition("\t") for line in lines)
+        return {path for path, _, why in pairs if path.startswith(self.root) and why.startswith(reason)}
 
     def add(self, path: str, error: Exception) -> None:
         """Note that a file cannot be read.
@@ -65,10 +70,10 @@ class BrokenFiles:
                 listed = self.listed()
                 if path in listed:
                     break
-            warnings.warn(f"Skipped a broken image, {path} ({reason}); the list is {self.file}.", stacklevel=2)
+            warnings.warn(f"Skipped a broken {self.what}, {path} ({reason}); the list is {self.file}.", stacklevel=2)
         if len(listed) > self.tolerated:
             raise TooManyBroken(
-                f"{len(listed)} of the {self.total} images under {self.root} cannot be read, more than the "
+                f"{len(listed)} of the {self.total} {self.what}s under {self.root} cannot be read, more than the "
                 f"{self.tolerated} that max_broken tolerates; they are listed in {self.file}. Mend or remove them (and "
                 f"that list), or raise max_broken."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -13,8 +14,8 @@ from lightning_binding.errors import InputError
 from lightning_binding.video.timing import Pixels, TimedFrame, VideoInfo
 
 
-def opened(path: str) -> Any:
-    """A decoder of a file.
+def opened(path: str, threads: int = 0) -> Any:
+    """A decoder of a file, with some threads; 0: as many as there are processors.
 
     Raises:
         InputError: torchcodec or its FFmpeg is missing, or the file cannot be opened.
@@ -27,7 +28,7 @@ def opened(path: str) -> Any:
             f"(apt-get install ffmpeg); or take the backend pyav. It says: {str(error).splitlines()[0]}"
         ) from error
     try:
-        return VideoDecoder(path, dimension_order="NHWC")
+        return VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=threads)
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as a video: {str(error).splitlines()[0]}.") from error
 
@@ -46,18 +47,19 @@ def probe(path: str) -> VideoInfo:
     )
 
 
-def frames(path: str, start: float, size: int | None) -> Iterator[TimedFrame]:
+def frames(path: str, start: float, size: int | None, threads: int = 0) -> Iterator[TimedFrame]:
     """Decodes from the frame that is shown at `start`, or from the one before it.
 
     Args:
         path: Of the file.
         start: In seconds after the first frame.
         size: Shorter side of the frames in pixels; None leaves them as they are.
+        threads: That decode; 0: as many as there are processors.
 
     Raises:
         InputError: The file cannot be read.
     """
-    decoder = opened(path)
+    decoder = opened(path, threads)
     origin = decoder.metadata.begin_stream_seconds or 0.0
     last = decoder.metadata.end_stream_seconds
     try:
@@ -75,15 +77,14 @@ def frames(path: str, start: float, size: int | None) -> Iterator[TimedFrame]:
 
 
 def _index(decoder: Any, pts: float) -> int:
-    """The place of the frame of a time stamp, by bisection: the decoder knows all of them."""
-    low, high = 0, len(decoder) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if decoder.get_frame_at(middle).pts_seconds < pts:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """The place of the frame of a time stamp: at a constant rate the first guess, else by bisection."""
+
+    def stamp(index: int) -> float:
+        return float(decoder.get_frame_at(index).pts_seconds)
+
+    start = decoder.metadata.begin_stream_seconds or 0.0
+    guess = min(round((pts - start) * decoder.metadata.average_fps), len(decoder) - 1)
+    return guess if stamp(guess) == pts else bisect_left(range(len(decoder)), pts, key=stamp)
 
 
 def _pixels(data: Any, size: int | None) -> Pixels:

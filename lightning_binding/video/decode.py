@@ -28,7 +28,7 @@ class Probe(Protocol):
 class Frames(Protocol):
     """Decodes from the frame that is shown at `start`, or from an earlier one."""
 
-    def __call__(self, path: str, start: float, size: int | None) -> Iterator[TimedFrame]:
+    def __call__(self, path: str, start: float, size: int | None, threads: int) -> Iterator[TimedFrame]:
         """See `pyav.frames`."""
 
 
@@ -49,12 +49,13 @@ class Video:
         path: Where it is.
         folder_fps: Frames a second, if it is a folder.
         backend: Library that decodes files: `pyav` or `torchcodec`.
+        threads: That decode; 0: as many as there are processors.
 
     Raises:
         InputError: No such file, an unknown backend, or a rate that is not positive.
     """
 
-    def __init__(self, path: str, folder_fps: float = FOLDER_FPS, backend: str = "pyav") -> None:
+    def __init__(self, path: str, folder_fps: float = FOLDER_FPS, backend: str = "pyav", threads: int = 0) -> None:
         if backend not in BACKENDS:
             raise InputError(f"There is no backend {backend!r} for video{did_you_mean(backend, BACKENDS)}")
         if folder_fps <= 0:
@@ -65,6 +66,7 @@ class Video:
         self.is_folder = os.path.isdir(path)
         self.folder_fps = folder_fps
         self.backend = BACKENDS[backend]
+        self.threads = threads
 
     def probe(self) -> VideoInfo:
         """Size, rate and length.
@@ -78,7 +80,11 @@ class Video:
         """The frames from that which is shown at `start`, or from an earlier one, in the order of showing."""
         if self.is_folder:
             return folder.frames(self.path, start, size, self.folder_fps)
-        return self.backend.frames(self.path, start, size)
+        return self.backend.frames(self.path, start, size, self.threads)
+
+    def measure(self) -> float:
+        """The length in seconds, by decoding all of it; for files whose headers are wrong."""
+        return max(frame.end for frame in self.frames(0.0, None))
 
     def stream(self, fps: float | None, size: int | None, start: float) -> Iterator[TimedFrame]:
         """The frames from a time on: all, or those shown at `start`, `start + 1 / fps`, `start + 2 / fps`."""

@@ -34,8 +34,12 @@ def import_av() -> Any:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(path: str, threads: int = 0) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and its first stream of video; what FFmpeg raises inside becomes an `InputError`.
+
+    Args:
+        path: Of the file.
+        threads: That decode; 0: as many as there are processors.
 
     Raises:
         InputError: The file cannot be opened or decoded, or has no video.
@@ -47,7 +51,8 @@ def opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
             streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
             if not streams or streams[0].codec_context is None:
                 raise InputError(f"{path} has no video; expected a file with a stream of video that can be decoded.")
-            streams[0].thread_type = "AUTO"
+            streams[0].thread_type = "AUTO" if threads != 1 else "SLICE"
+            streams[0].thread_count = threads
             yield container, streams[0]
     except InputError:
         raise
@@ -71,18 +76,19 @@ def probe(path: str) -> VideoInfo:
         return VideoInfo(width, height, fps, duration, stream.frames or max(1, round(duration * fps)))
 
 
-def frames(path: str, start: float, size: int | None) -> Iterator[TimedFrame]:
+def frames(path: str, start: float, size: int | None, threads: int = 0) -> Iterator[TimedFrame]:
     """Decodes from the frame that is shown at `start`, or from an earlier one.
 
     Args:
         path: Of the file.
         start: In seconds after the first frame.
         size: Shorter side of the frames in pixels; None leaves them as they are.
+        threads: That decode; 0: as many as there are processors.
 
     Raises:
         InputError: The file cannot be read, or has no frames.
     """
-    with opened(path) as (container, stream):
+    with opened(path, threads) as (container, stream):
         found = _decoded(container, stream, start, size)
         first = next(found, None)
         if start > 0 and (first is None or first.time > start + TOLERANCE):

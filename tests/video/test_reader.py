@@ -237,5 +237,9 @@ def test_torchcodec_reads_the_same_frames(folder: Path, even: Path) -> None:
             assert values(ours) == values(theirs)
             assert (ours.int() - theirs.int()).abs().max() <= 3
     assert probe(even, backend="torchcodec") == probe(even)
+    turned = encode(folder / "both.mp4", range(2), rotation=-90, marked=True)
+    ours, theirs = (next(read_frames(turned, backend=name)) for name in ("pyav", "torchcodec"))
+    assert (ours.int() - theirs.int()).abs().max() <= 3
+    assert probe(turned, backend="torchcodec") == probe(turned)
     with pytest.raises(InputError, match="cannot be read as a video"):
         next(read_frames(damaged(folder)["truncated"], backend="torchcodec"))

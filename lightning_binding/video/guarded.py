@@ -1,0 +1,199 @@
+"""Decoding where it can do no harm: a file that crashes or hangs the decoder costs a clip, and not the run.
+
+FFmpeg is written in C: a damaged file can end the process that opens it by a signal, or keep it for ever, and neither
+is an exception. So the clips of training are decoded in a process of their own, one beside each worker of the loader.
+It is started by `subprocess`, since workers are daemons, which `multiprocessing` gives no children.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_binding.errors import InputError
+
+# An empty package stands in for this one, whose own __init__ imports torch: seconds, and memory for each worker.
+PROGRAM = """
+import sys, types
+package = types.ModuleType("lightning_binding")
+package.__path__ = [sys.argv[1]]
+sys.modules["lightning_binding"] = package
+from lightning_binding.video.decoder_process import main
+main()
+"""
+START_TIMEOUT = 300.0
+"""Seconds in which the process must have begun; a shared file system can be slow, and it is no file's fault."""
+
+
+class Undecodable(InputError):
+    """A video that gave no clip."""
+
+
+class DecoderDied(Undecodable):
+    """A video that ended the process that decoded it."""
+
+
+class DecoderHung(Undecodable):
+    """A video that kept the decoder for too long."""
+
+
+class GuardedDecoder:
+    """Cuts clips out of videos in a child process, which is restarted when a file ended it or was too slow.
+
+    The process starts with the first clip. A copy in another process, such as a worker of a loader, starts its own.
+
+    Args:
+        timeout: Seconds that a clip may take.
+
+    Raises:
+        InputError: A timeout that is not positive.
+    """
+
+    def __init__(self, timeout: float = 30.0) -> None:
+        if timeout <= 0:
+            raise InputError(f"decode_timeout is {timeout}; it must be a positive number of seconds.")
+        self.timeout = timeout
+        self._child: _Child | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the process behind."""
+        return {"timeout": self.timeout, "_child": None}
+
+    def cut(self, path: str, position: float, frames: int, fps: float | None, **options: Any) -> Tensor:
+        """A clip of a video.
+
+        A file that ends the process is tried twice: it may have been the system that killed it, for want of memory.
+
+        Args:
+            path: A video file or a folder of frames.
+            position: Where the clip begins, in [0, 1]: 0 is the first place, 1 the last that is possible.
+            frames: Number of frames.
+            fps: Frames a second; None: the mean rate of the video.
+            **options: Further arguments of `lightning_binding.video.clip.cut`.
+
+        Returns:
+            uint8 (frames, 3, H, W) in [0, 255].
+
+        Raises:
+            Undecodable: The file cannot be read, or is too short.
+            DecoderDied: It ended the process.
+            DecoderHung: It took longer than the timeout.
+            RuntimeError: The process cannot be started.
+        """
+        request = {"path": path, "position": position, "frames": frames, "fps": fps, "timeout": self.timeout, **options}
+        try:
+            return self._ask(request)
+        except DecoderDied:
+            return self._ask(request)
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._child is not None and self._child.owner == os.getpid():
+            self._child.kill()
+        self._child = None
+
+    def _ask(self, request: dict[str, Any]) -> Tensor:
+        if self._child is None or self._child.owner != os.getpid():
+            self._child = _Child()
+        try:
+            header, content = self._child.ask(request, self.timeout)
+        except TimeoutError:
+            self.close()
+            raise DecoderHung(f"{request['path']} gave no clip within {self.timeout:g} s.") from None
+        except (EOFError, BrokenPipeError):
+            end = self._child.kill()
+            self._child = None
+            raise DecoderDied(f"{request['path']} ended the decoder process: {end}.") from None
+        except BaseException:  # an interrupt leaves half an answer in the pipe
+            self.close()
+            raise
+        if "error" in header:
+            raise Undecodable(header["error"])
+        return torch.frombuffer(content, dtype=torch.uint8).view(header["shape"]).permute(0, 3, 1, 2)
+
+
+class _Child:
+    """The process and the pipes to it."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (a pipe that nobody reads would fill up)
+        package = str(Path(__file__).parents[1])
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", PROGRAM, package],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.input, self.output = self.process.stdin, self.process.stdout
+        with contextlib.suppress(OSError):  # a wide pipe takes a clip in fewer pieces
+            fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, 2**20)
+        self.poll = select.poll()
+        self.poll.register(self.output, select.POLLIN)
+        try:
+            self._answer(time.monotonic() + START_TIMEOUT)
+        except (EOFError, TimeoutError):
+            raise RuntimeError(f"The process that decodes videos does not start: {self.kill()}.") from None
+
+    def ask(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], bytearray]:
+        """Sends a request and waits for the answer: header and content.
+
+        Raises:
+            TimeoutError: There is none in time.
+            EOFError: The process ended; or a BrokenPipeError.
+        """
+        self.input.write(json.dumps(request).encode() + b"\n")
+        return self._answer(time.monotonic() + timeout)
+
+    def kill(self) -> str:
+        """Ends the process and says how it ended before, with its last words."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.2)  # it may be about to end by itself
+        code = self.process.poll()
+        self.process.kill()
+        self.process.wait()
+        self.input.close()
+        self.output.close()
+        self.errors.seek(0)
+        words = self.errors.read().decode(errors="replace").strip().splitlines()[-1:]
+        self.errors.close()
+        how = "it was killed" if code is None else signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        return ": ".join([how, *words])
+
+    def _answer(self, deadline: float) -> tuple[dict[str, Any], bytearray]:
+        size = int.from_bytes(self._read(4, deadline), "big")
+        header: dict[str, Any] = json.loads(self._read(size, deadline))
+        count = 1
+        for length in header.get("shape", [0]):
+            count *= length
+        return header, self._read(count, deadline)
+
+    def _read(self, count: int, deadline: float) -> bytearray:
+        content = bytearray(count)
+        rest = memoryview(content)
+        while rest:
+            if not self.poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+                raise TimeoutError
+            got = os.readv(self.output.fileno(), [rest])
+            if got == 0:
+                raise EOFError
+            rest = rest[got:]
+        return content
