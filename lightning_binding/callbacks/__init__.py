@@ -3,7 +3,10 @@
 from lightning_binding.callbacks.ema import EMA, averaged_weights
 from lightning_binding.callbacks.generation_metrics import GenerationMetrics
 from lightning_binding.callbacks.halt import HaltOnNonFinite, NonFiniteLoss
+from lightning_binding.callbacks.mask_scores import MaskScores
 from lightning_binding.callbacks.metric_plot import MetricPlot
+from lightning_binding.callbacks.parsing_scores import ParsingScores
+from lightning_binding.callbacks.pose_scores import PoseScores
 from lightning_binding.callbacks.sample_grid import SampleGrid
 from lightning_binding.callbacks.walk_picture import WalkPicture
 
@@ -11,8 +14,11 @@ __all__ = [
     "EMA",
     "GenerationMetrics",
     "HaltOnNonFinite",
+    "MaskScores",
     "MetricPlot",
     "NonFiniteLoss",
+    "ParsingScores",
+    "PoseScores",
     "SampleGrid",
     "WalkPicture",
     "averaged_weights",
