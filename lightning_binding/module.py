@@ -4,6 +4,7 @@ import copy
 import importlib
 import inspect
 import types
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -67,7 +68,9 @@ class BindingModule(LightningModule):
         """
         here = inspect.currentframe()
         frame = frame or (here.f_back if here else None)
-        super().save_hyperparameters(*args, ignore=ignore, frame=frame, logger=logger)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Attribute .* is an instance of `nn.Module`")  # it is left out
+            super().save_hyperparameters(*args, ignore=ignore, frame=frame, logger=logger)
         if "_class_path" in self.hparams:  # the command line's own description
             return
         described = plain_arguments(self.hparams)

@@ -91,7 +91,8 @@ class Adapter:
 
     def __init__(self, adaptation: Adaptation, network: Adaptable, context: int) -> None:
         self.adaptation, self.network = adaptation, network
-        self.generator = torch.Generator().manual_seed(adaptation.seed)
+        self.device = next(network.adapted().parameters()).device
+        self.generator = torch.Generator(self.device).manual_seed(adaptation.seed)
         self.kept: deque[tuple[int, Tensor]] = deque(maxlen=context + 1)  # the current frame is the last of them
         self.first: Tensor | None = None
         self.changed = False
@@ -139,7 +140,10 @@ class Adapter:
         with torch.inference_mode(False), torch.enable_grad():
             for _ in range(self.adaptation.steps):
                 starts = torch.randint(
-                    len(window) - length + 1, (self.adaptation.batch_size,), generator=self.generator
+                    len(window) - length + 1,
+                    (self.adaptation.batch_size,),
+                    device=self.device,
+                    generator=self.generator,
                 )
                 clips = torch.stack([torch.stack(window[start : start + length]) for start in starts.tolist()])
                 optimizer.zero_grad()

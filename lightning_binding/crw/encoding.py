@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -88,3 +89,63 @@ def feature_maps(
     target = frame_size(*size, settings, multiple)
     while chunk := list(islice(frames, batch)):
         yield from encode(resize(torch.stack(chunk), target))
+
+
+class Watcher(Protocol):
+    """What looks at the frames of a video as they pass, and may change the encoder meanwhile."""
+
+    def watch(self, frames: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Passes frames uint8 (3, H, W) on."""
+
+    def renew(self, times: list[int]) -> list[Tensor] | None:
+        """The frames of these numbers if the encoder has changed since the last call, else None."""
+
+
+class EncodedVideo:
+    """The feature maps of a video, and those of its earlier frames again where the encoder changes.
+
+    Args:
+        video: Frames uint8 (3, H, W), of one size: a tensor (T, 3, H, W), a list, or a stream, of which none is kept.
+        encode: Maps uint8 frames (F, 3, h', w') to features (F, C, h, w).
+        settings: With the size that frames are resized to.
+        multiple: What the encoder needs height and width to be a multiple of.
+        batch: Frames that are read ahead and encoded together; 1 with a watcher.
+        watcher: Sees every frame before it is encoded.
+
+    Attributes:
+        size: Height and width of the frames.
+
+    Raises:
+        InputError: If there is no frame, or one is not like the first.
+    """
+
+    def __init__(
+        self,
+        video: Iterable[Tensor],
+        encode: Encode,
+        settings: PropagationSettings,
+        multiple: int = 1,
+        batch: int = 1,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.size, frames = opened(video)
+        self.encode, self.settings, self.multiple, self.watcher = encode, settings, multiple, watcher
+        self._maps = self._encoded(frames if watcher is None else watcher.watch(frames), 1 if watcher else batch)
+
+    def _encoded(self, frames: Iterator[Tensor], batch: int) -> Iterator[Tensor]:
+        return feature_maps(frames, self.size, self.encode, self.settings, self.multiple, batch)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Feature maps (C, h, w) of the frames that are left."""
+        return self._maps
+
+    def peek(self) -> Tensor:
+        """The next feature map, which stays the next one."""
+        first = next(self._maps)
+        self._maps = chain([first], self._maps)
+        return first
+
+    def renew(self, times: list[int]) -> list[Tensor] | None:
+        """Feature maps of earlier frames if the encoder has changed; see `propagate_frames`."""
+        frames = None if self.watcher is None else self.watcher.renew(times)
+        return None if frames is None else list(self._encoded(iter(frames), 1))

@@ -13,6 +13,7 @@ from lightning_binding.crw.adaptation import Adaptation
 from lightning_binding.crw.layers import Normalise, projection
 from lightning_binding.crw.nodes import NodeMaker
 from lightning_binding.crw.patches import PatchGrid
+from lightning_binding.crw.points import track
 from lightning_binding.crw.segment import segment
 from lightning_binding.crw.settings import preset
 from lightning_binding.crw.walk import EdgeDropout, Order, PalindromeLoss, entropy, palindrome_loss, transitions
@@ -172,19 +173,23 @@ class ContrastiveRandomWalk(BindingModule):
         return self.predict_step(batch, batch_idx)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Propagates the first mask of a sequence.
+        """Propagates the first mask or the first points of a sequence.
 
         Args:
-            batch: `video` uint8 (T, 3, H, W) and `mask` uint8 (T', H, W), of which the first alone is looked at.
+            batch: `video` uint8 (T, 3, H, W), and `mask` uint8 (T', H, W) or `points` (T', K, 2) in pixels, of which
+                the first alone is looked at.
             batch_idx: Number of the sequence.
 
         Returns:
-            `mask` uint8 (T, H, W).
+            `mask` uint8 (T, H, W), or `points` (T, K, 2).
         """
-        masks = segment(
-            batch["video"], batch["mask"][0], self.encode, self.propagation, multiple=self.backbone.multiple
-        )
-        return {"mask": torch.stack([mask.cpu() for mask in masks])}
+        settings, multiple = self.propagation, self.backbone.multiple
+        watcher = None if self.adaptation is None else self.adaptation.on(self, settings.context)
+        if "mask" in batch:
+            masks = segment(batch["video"], batch["mask"][0], self.encode, settings, multiple, watcher=watcher)
+            return {"mask": torch.stack([mask.cpu() for mask in masks])}
+        points = track(batch["video"], batch["points"][0], self.encode, settings, multiple, watcher=watcher)
+        return {"points": torch.stack([each.cpu() for each in points])}
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:

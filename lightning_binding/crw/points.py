@@ -6,12 +6,11 @@ the three cells with the most of it, weighted by how much they have.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 
 import torch
 from torch import Tensor
 
-from lightning_binding.crw.encoding import Encode, feature_maps, opened
+from lightning_binding.crw.encoding import Encode, EncodedVideo, Watcher
 from lightning_binding.crw.propagation import propagate_frames
 from lightning_binding.crw.settings import PropagationSettings
 from lightning_binding.errors import InputError
@@ -28,6 +27,7 @@ def track(
     multiple: int = 1,
     batch: int = 1,
     subcell: bool = False,
+    watcher: Watcher | None = None,
 ) -> Iterator[Tensor]:
     """Points of a video from the points of its first frame, one frame after another.
 
@@ -40,6 +40,7 @@ def track(
         batch: Frames that are read ahead and encoded together.
         subcell: Put each Gaussian where the point is. The protocol puts it on the nearest cell, which its numbers
             include and which is up to half a cell away.
+        watcher: Sees every frame before it is encoded, and may adapt the encoder; see `crw.adaptation`.
 
     Yields:
         x and y in pixels, (K, 2); NaN for a point that was lost, outside of the first frame, or NaN there. Those of the
@@ -50,13 +51,12 @@ def track(
     """
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
         raise InputError(f"the points have the shape {tuple(points.shape)}, expected x and y of one or more, (K, 2).")
-    (height, width), frames = opened(video)
-    maps = feature_maps(frames, (height, width), encode, settings, multiple, batch)
-    first = next(maps)
+    encoded = EncodedVideo(video, encode, settings, multiple, batch, watcher)
+    (height, width), first = encoded.size, encoded.peek()
     points = points if points.dtype == torch.float64 else points.float()
     cell = points.new_tensor([width / first.shape[-1], height / first.shape[-2]])  # its width and height in pixels
     labels = gaussians((points / cell).to(first.device), first.shape[-2], first.shape[-1], subcell)
-    for time, found in enumerate(propagate_frames(chain([first], maps), labels, settings)):
+    for time, found in enumerate(propagate_frames(encoded, labels, settings, renew=encoded.renew)):
         yield coordinates(found).to(points) * cell if time else points
 
 

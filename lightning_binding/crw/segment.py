@@ -1,13 +1,12 @@
 """From the mask of the first frame to masks of a whole video: features, propagation, and back to pixels."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_binding.crw.encoding import Encode, feature_maps, opened
+from lightning_binding.crw.encoding import Encode, EncodedVideo, Watcher
 from lightning_binding.crw.encoding import frame_size as frame_size
 from lightning_binding.crw.objects import Objects
 from lightning_binding.crw.propagation import propagate_frames
@@ -23,6 +22,7 @@ def segment(
     multiple: int = 1,
     later: Mapping[int, Tensor] | None = None,
     batch: int = 1,
+    watcher: Watcher | None = None,
 ) -> Iterator[Tensor]:
     """Masks of a video from the mask of its first frame, one after another.
 
@@ -36,6 +36,7 @@ def segment(
         later: Masks of later frames by their number, for objects that appear there. Only ids that no mask before had
             are looked at: other objects keep what was propagated to them.
         batch: Frames that are read ahead and encoded together.
+        watcher: Sees every frame before it is encoded, and may adapt the encoder; see `crw.adaptation`.
 
     Yields:
         Masks of ids, uint8 (H, W); that of the first frame is the one given, without void.
@@ -44,17 +45,17 @@ def segment(
         InputError: If a mask's size is not that of the frames, none holds an object, or the video ends before a mask.
     """
     objects = Objects(mask, later)
-    size, frames = opened(video)
+    encoded = EncodedVideo(video, encode, settings, multiple, batch, watcher)
+    size = encoded.size
     if size != objects.size:
         raise InputError(
             f"the first mask has {objects.size[0]} x {objects.size[1]} pixels, the frames have {size[0]} x {size[1]}: "
             "give the mask of the first frame at the size of the video."
         )
-    maps = feature_maps(frames, size, encode, settings, multiple, batch)
-    first = next(maps)
+    first = encoded.peek()
     labels = objects.labels(*first.shape[-2:]).to(first.device)
     time = 0
-    for time, found in enumerate(propagate_frames(chain([first], maps), labels, settings, objects.amend)):
+    for time, found in enumerate(propagate_frames(encoded, labels, settings, objects.amend, encoded.renew)):
         yield objects.mask(time, winners(objects.present(time, found), size, settings)) if time else objects.first
     if later and max(later) > time:
         raise InputError(f"there is a mask for frame {max(later)}, and the last frame of the video is {time}.")
