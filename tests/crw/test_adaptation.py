@@ -1,4 +1,4 @@
-"""Adaptation at test time: what is kept of the video, what is renewed, what is learnt, and that nothing stays changed."""
+"""Adaptation at test time: what is kept of a video, what is renewed, what is learnt, what stays as it was."""
 
 from typing import Any
 
@@ -131,7 +131,7 @@ def test_the_loss_on_the_video_falls_and_masks_change(sequence: dict[str, Any]) 
         with torch.no_grad():
             return float(module.clip_loss(sequence["video"][None, :6], torch.Generator().manual_seed(1)))
 
-    losses = [loss()] + [loss() for _ in adapter.watch(sequence["video"])][1:]
+    losses = [loss(), *[loss() for _ in adapter.watch(sequence["video"])][1:]]
     assert losses[1] < losses[0] - 0.1
     assert loss() == pytest.approx(losses[0], abs=1e-6)
     assert all(torch.equal(trained[name], value) for name, value in module.state_dict().items())
