@@ -20,7 +20,7 @@ from lightning_binding.images import save_png
 
 
 class SequenceScores(Callback, ABC):
-    """Scores and writes what a module's step of validation, test or prediction returns for each sequence.
+    """Writes and scores what a module's step of validation, test or prediction returns for each sequence.
 
     A batch is a sequence (`VideoSequence`), and the step returns a mapping with the same key as its annotation. Each
     rank writes its own sequences, each as soon as it is done, so that what is written stays when a later one fails.
@@ -77,7 +77,7 @@ class SequenceScores(Callback, ABC):
         self._run = None if trainer.fast_dev_run or trainer.sanity_checking else Path(run)  # type: ignore[attr-defined]
 
     def _take(self, trainer: Trainer, outputs: Any, sequence: Any, score: bool) -> None:
-        """Scores, writes and draws a sequence."""
+        """Writes, scores and draws a sequence."""
         seconds = time.perf_counter() - self._begun
         for given, what in ((sequence, "sequence"), (outputs, "output of the model's step")):
             if not isinstance(given, Mapping) or self.key not in given:
@@ -85,10 +85,10 @@ class SequenceScores(Callback, ABC):
                 raise InputError(f"{type(self).__name__} needs a {self.key!r} in each {what}, which {names}.")
         name, found, truth = sequence["name"], outputs[self.key].cpu(), sequence[self.key].cpu()
         score = score and len(truth) == len(sequence["video"])
-        if score:
-            self.update(found, truth, name)
         if self._run is not None and self.write:
             self.save(self._run / self.folder / name, found, sequence["frame_names"])
+        if score:
+            self.update(found, truth, name)
         if self._run is not None and trainer.is_global_zero and self._counts[0] < self.pictures:
             self._draw(trainer, sequence, [found, truth] if score else [found])
         self._counts += torch.tensor([1, score, len(found), seconds])
@@ -113,7 +113,8 @@ class SequenceScores(Callback, ABC):
         lines = [f"{self.folder}: {sequences:.0f} sequences, {frames:.0f} frames, {speed:.1f} frames per second"]
         values = {"frames_per_second": speed}
         if scored:
-            self.metric.to(pl_module.device)  # processes exchange tensors of their devices
+            if trainer.world_size > 1:
+                self.metric.to(pl_module.device)  # processes exchange tensors of their devices
             scores = self.compute()
             values |= scores
             lines.append("  ".join(f"{key} {value:.4g}" for key, value in scores.items()))
