@@ -8,6 +8,7 @@ from lightning_binding.data.emoji import EmojiDataModule
 from lightning_binding.data.folder import ImageFolderDataModule
 from lightning_binding.data.jhmdb import JHMDBDataModule
 from lightning_binding.data.sprites import MovingSpritesDataModule
+from lightning_binding.data.video_folder import VideoFolderDataModule
 from lightning_binding.data.vip import VIPDataModule
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "JHMDBDataModule",
     "MovingSpritesDataModule",
     "VIPDataModule",
+    "VideoFolderDataModule",
 ]
