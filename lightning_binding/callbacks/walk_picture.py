@@ -84,7 +84,7 @@ def starts(mask: Tensor | None, nodes: int, count: int) -> list[int]:
     side = round(nodes**0.5)
     chosen: list[int] = []
     if mask is not None:
-        for each in mask.unique().tolist():
+        for each in torch.unique(mask).tolist():
             if each not in (0, 255):
                 share = F.adaptive_avg_pool2d((mask == each).float()[None].cpu(), side).flatten()
                 chosen.append(int(share.argmax()))

@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_binding.data.backgrounds import Background, texture
 from lightning_binding.data.clipset import Clip
 from lightning_binding.data.compositing import premultiply
+from lightning_binding.data.lighting import Lighting
 from lightning_binding.data.sprite_motion import Motion, draw_path, draw_tracks, fold
 from lightning_binding.data.sprite_render import Scene, render
 from lightning_binding.errors import InputError
@@ -31,6 +32,7 @@ class Stage(NamedTuple):
         motion: Of the sprites.
         background: What lies behind them.
         camera: Most that the background moves from one frame to the next, as a share of the frame's shorter side.
+        lighting: How the light changes.
     """
 
     height: int = 64
@@ -39,6 +41,7 @@ class Stage(NamedTuple):
     motion: Motion = Motion()
     background: Background = texture
     camera: float = 0.01
+    lighting: Lighting = Lighting()
 
 
 def draw_scene(random: np.random.Generator, pixels: Tensor, stage: Stage, frames: int) -> Scene:
@@ -85,7 +88,8 @@ def moving_sprites(
             area = torch.bincount(render(scene, 0, 1)["mask"].flatten(), minlength=len(scene.tiles) + 1)[1:]
             if area.min() < least_area * stage.height * stage.width:
                 continue
-        return render(scene)
+        clip = render(scene)
+        return {**clip, "video": stage.lighting(random, clip["video"])}
     raise InputError(
         f"in none of {TRIES} scenes, each of {stage.sprites[0]} to {stage.sprites[1]} sprites, do all of them fill "
         f"{least_area:.1%} of the first frame; use fewer sprites, or a larger sprite_size."

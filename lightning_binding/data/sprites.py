@@ -12,6 +12,7 @@ from lightning_binding.data.backgrounds import create_background
 from lightning_binding.data.clipset import Clip, ClipSet, SequenceSet, VideoSequence
 from lightning_binding.data.davis_layout import write_davis
 from lightning_binding.data.emoji_archive import VENDORS, load_emoji
+from lightning_binding.data.lighting import Lighting
 from lightning_binding.data.sprite_motion import Motion
 from lightning_binding.data.sprite_scene import Stage, moving_sprites
 from lightning_binding.data.videobase import VideoDataModule
@@ -106,6 +107,8 @@ class MovingSpritesDataModule(VideoDataModule):
         background: `texture` (coloured noise of many scales), `plain` (one colour), or a folder of pictures, such as
             frames of real videos, of which training and evaluation take random pieces.
         camera: Most that the background drifts from one frame to the next, as a share of the shorter side.
+        lighting: Most that brightness and tint of a clip swing to either side, as a share, in [0, 1).
+        noise: Standard deviation of the noise of a pixel, in grey levels.
         batch_size: Clips in a training batch, on each device.
         num_workers: Processes that draw ahead; 0 draws in the main process.
         seed: Of everything that is drawn for training.
@@ -130,6 +133,8 @@ class MovingSpritesDataModule(VideoDataModule):
         zoom: tuple[float, float] = (0.0, 0.03),
         background: str = "texture",
         camera: float = 0.01,
+        lighting: float = 0.0,
+        noise: float = 0.0,
         batch_size: int = 8,
         num_workers: int = 0,
         seed: int = 0,
@@ -149,6 +154,10 @@ class MovingSpritesDataModule(VideoDataModule):
             )
         if camera < 0:
             raise InputError(f"camera is {camera}; it must be 0 (a background that stands still) or more.")
+        if not 0 <= lighting < 1:
+            raise InputError(f"lighting is {lighting}; it must be a share in [0, 1).")
+        if noise < 0:
+            raise InputError(f"noise is {noise}; it must be 0 (none) or more grey levels.")
         for vendor in vendors or [""]:
             if vendor not in VENDORS:
                 raise InputError(f"vendors names {vendor!r}, of whom there are no emoji{did_you_mean(vendor, VENDORS)}")
@@ -160,7 +169,8 @@ class MovingSpritesDataModule(VideoDataModule):
         self.eval_frames = eval_frames
         self.vendors = vendors
         self.skin_tones = skin_tones
-        self.stage = Stage(height, width, sprites, motion, create_background(background), camera)
+        light = Lighting(lighting, noise)
+        self.stage = Stage(height, width, sprites, motion, create_background(background), camera, light)
 
     def train_set(self) -> SpriteClips:
         """Clips of the training emoji."""
