@@ -9,8 +9,9 @@ from lightning_binding.names import did_you_mean
 
 
 def shipped() -> dict[str, Path]:
-    """Exported models inside the package, by name."""
-    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*/weights/rin_*.safetensors"))}
+    """Exported models inside the package, by name: each lies with its method, whose name its own begins with."""
+    files = sorted(Path(__file__).parent.glob("*/weights/*.safetensors"))
+    return {path.stem: path for path in files if path.stem.startswith(f"{path.parent.parent.name}_")}
 
 
 def load_pretrained(name: str) -> BindingModule:

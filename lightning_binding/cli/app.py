@@ -26,10 +26,15 @@ from lightning_binding.cli.lookup import suggest
 from lightning_binding.cli.parser import NAME, run_function, summary
 from lightning_binding.cli.runs import quieten
 from lightning_binding.cli.stages import STAGES, BindingCLI
+from lightning_binding.crw import commands as crw
 from lightning_binding.errors import InputError
 from lightning_binding.rin import commands as rin
 
-COMMANDS: dict[str, Callable[..., Any]] = {"sample": rin.sample, "export": export.export}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "sample": rin.sample,
+    "propagate": crw.propagate,
+    "export": export.export,
+}
 
 
 def main(args: Sequence[str] | None = None) -> Any:
