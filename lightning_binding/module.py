@@ -7,7 +7,7 @@ import types
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -44,6 +44,9 @@ class BindingModule(LightningModule):
         compile: Compile the networks with `torch.compile`, in place, when a stage begins: True, or a mapping of
             arguments such as `{mode: max-autotune}`.
     """
+
+    # Arguments that say where weights come from: a module of a checkpoint has its weights, and needs none of these.
+    sources: ClassVar[dict[str, Any]] = {"init_from": None}
 
     def __init__(
         self,
@@ -138,6 +141,7 @@ class BindingModule(LightningModule):
             InputError: If the file is missing, damaged, or not a checkpoint of a `BindingModule`.
         """
         found = cls._class(read_checkpoint(path).get("class_path", ""), path)
+        arguments = {**found.sources, **arguments}
         module: Self = found.load_from_checkpoint(path, map_location="cpu", weights_only=True, **arguments)
         return module.eval()
 
@@ -148,8 +152,9 @@ class BindingModule(LightningModule):
         Raises:
             InputError: If the class cannot be imported or the weights do not fit.
         """
-        arguments = {key: value for key, value in hyper_parameters.items() if key != "_instantiator"}
-        module: Self = instantiate_module(cls._class(class_path, weights), arguments)
+        found = cls._class(class_path, weights)
+        arguments = {key: value for key, value in hyper_parameters.items() if key != "_instantiator"} | found.sources
+        module: Self = instantiate_module(found, arguments)
         load_weights(module.trained(), weights)
         return module.eval()
 

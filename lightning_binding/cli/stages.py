@@ -86,7 +86,9 @@ class BindingCLI(LightningCLI):
                 rank_zero_info(str(difference))
         if self.stage == "fit" and differences:
             self.trainer.callbacks.append(Overrides(differences))  # type: ignore[attr-defined]
-        if self.stage != "fit" and self.config.ckpt_path is None:
+        given = self.config_dump["model"].get("init_args", {})
+        sources = [name for name, default in self.model.sources.items() if given.get(name, default) != default]
+        if self.stage != "fit" and self.config.ckpt_path is None and not sources:
             rank_zero_info("No --ckpt_path: the weights are those of a new model, before training.")
 
     def run(self) -> None:

@@ -23,9 +23,11 @@ def frame_size(height: int, width: int, settings: PropagationSettings, multiple:
         settings: With the shorter side and the multiple that a method was scored with.
         multiple: What the encoder needs height and width to be a multiple of.
     """
-    short = settings.short_side
-    scale = 1.0 if short is None else short / min(height, width)
     multiple = max(multiple, settings.multiple_of or 1)
+    if settings.square is not None:
+        height, width, scale = settings.square, settings.square, 1.0
+    else:
+        scale = 1.0 if settings.short_side is None else settings.short_side / min(height, width)
     return tuple(max(round(side * scale) // multiple, 1) * multiple for side in (height, width))  # type: ignore[return-value]
 
 

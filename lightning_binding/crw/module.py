@@ -1,7 +1,7 @@
 """ContrastiveRandomWalk: correspondence in video without labels, as a LightningModule."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -12,6 +12,7 @@ from lightning_binding.backbones.create import Backbone, Padding, create_backbon
 from lightning_binding.crw.adaptation import Adaptation
 from lightning_binding.crw.layers import Normalise, projection
 from lightning_binding.crw.nodes import NodeMaker
+from lightning_binding.crw.official import load_official
 from lightning_binding.crw.patches import PatchGrid
 from lightning_binding.crw.points import track
 from lightning_binding.crw.segment import segment
@@ -30,6 +31,7 @@ class ContrastiveRandomWalk(BindingModule):
         padding: How its convolutions pad; `reflect` in CRW, None leaves it.
         pretrained: Download timm's weights.
         weights: File with weights of the backbone, in any form that timm reads.
+        official: Checkpoint of CRW's original code, such as its `pretrained.pth`, for backbone and head.
         backbone_options: Further arguments of the model.
         freeze: Train the head alone.
         eval_layer: Layer whose features labels are propagated with; None takes `layer`. CRW trains `layer4` of a
@@ -59,6 +61,8 @@ class ContrastiveRandomWalk(BindingModule):
         InputError: If a layer, a stride, or a preset does not exist.
     """
 
+    sources: ClassVar[dict[str, Any]] = {"init_from": None, "pretrained": False, "weights": None, "official": None}
+
     def __init__(
         self,
         backbone: str | Backbone = "resnet18",
@@ -67,6 +71,7 @@ class ContrastiveRandomWalk(BindingModule):
         padding: Padding | None = None,
         pretrained: bool = False,
         weights: str | None = None,
+        official: str | None = None,
         backbone_options: dict[str, Any] | None = None,
         freeze: bool = False,
         eval_layer: str | int | None = None,
@@ -121,6 +126,8 @@ class ContrastiveRandomWalk(BindingModule):
         }
         self.propagation = preset(propagation, propagation_options or {})
         self.adaptation = adaptation
+        if official is not None:
+            load_official(self, official)
         mean, std = mean or self.backbone.mean, std or self.backbone.std
         self.train_statistics = Normalise(mean, std)
         self.eval_statistics = Normalise(eval_mean or mean, eval_std or std)

@@ -24,6 +24,7 @@ class PropagationSettings:
         window_first_frame: Whether the first frame is seen through the window too.
         pad_with_first_frame: Whether the first frame stands in for frames before it, as often as they are missing.
         short_side: Frames are resized so that the shorter side has these pixels; None leaves them as they are.
+        square: Frames are squeezed to a square of these pixels, whatever their shape, in place of `short_side`.
         multiple_of: Frames are resized to a multiple of this number of pixels, or of the stride if that is None.
         normalise_labels: Stretch each label channel of a frame to [0, 1] before the largest is taken.
         nearest_upsampling: Bring soft labels to the size of the video by nearest neighbours, else bilinearly.
@@ -37,6 +38,7 @@ class PropagationSettings:
     window_first_frame: bool = False
     pad_with_first_frame: bool = True
     short_side: int | None = None
+    square: int | None = None
     multiple_of: int | None = None
     normalise_labels: bool = False
     nearest_upsampling: bool = False
@@ -53,10 +55,10 @@ class PropagationSettings:
 
 
 PRESETS: dict[str, PropagationSettings] = {
-    # The released code of each method; those of other tasks than DAVIS differ in `context` and size alone.
+    # The released code of each method; those of other tasks than DAVIS differ in context and size alone.
     "crw": PropagationSettings(),
-    "crw_vip": PropagationSettings(context=4),
-    "crw_jhmdb": PropagationSettings(context=7),
+    "crw_vip": PropagationSettings(context=4, square=560),
+    "crw_jhmdb": PropagationSettings(context=7, square=320),
     "dino": PropagationSettings(
         7, 5, 0.1, 12, "square", True, False, short_side=480, multiple_of=64, normalise_labels=True
     ),
