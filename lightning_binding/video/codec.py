@@ -33,8 +33,12 @@ def opened(path: str, threads: int = 0) -> Any:
         raise InputError(f"{path} cannot be read as a video: {str(error).splitlines()[0]}.") from error
 
 
-def probe(path: str) -> VideoInfo:
+def probe(path: str, threads: int = 0) -> VideoInfo:
     """What the packets of a file say; nothing is decoded.
+
+    Args:
+        path: Of the file.
+        threads: Of no use here.
 
     Raises:
         InputError: The file cannot be opened, or has no frames.

@@ -21,7 +21,7 @@ FOLDER_FPS = 24.0
 class Probe(Protocol):
     """Tells what a file says of itself."""
 
-    def __call__(self, path: str) -> VideoInfo:
+    def __call__(self, path: str, threads: int) -> VideoInfo:
         """See `pyav.probe`."""
 
 
@@ -74,7 +74,9 @@ class Video:
         Raises:
             InputError: It cannot be read.
         """
-        return folder.probe(self.path, self.folder_fps) if self.is_folder else self.backend.probe(self.path)
+        if self.is_folder:
+            return folder.probe(self.path, self.folder_fps)
+        return self.backend.probe(self.path, self.threads)
 
     def frames(self, start: float, size: int | None) -> Iterator[TimedFrame]:
         """The frames from that which is shown at `start`, or from an earlier one, in the order of showing."""

@@ -14,6 +14,7 @@ from lightning_binding.errors import InputError
 from lightning_binding.video.timing import Pixels, TimedFrame, VideoInfo
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
+ORIENTATION = 0x0112  # of EXIF; 5 to 8 lie on their side
 
 
 def is_frame(name: str) -> bool:
@@ -40,7 +41,7 @@ def frame_files(path: str) -> list[str]:
 
 
 def probe(path: str, fps: float) -> VideoInfo:
-    """The number of frames and the size of the first one.
+    """The number of frames and the size of the first one, which is not decoded.
 
     Args:
         path: Of the folder.
@@ -50,7 +51,12 @@ def probe(path: str, fps: float) -> VideoInfo:
         InputError: There are no frames, or the first cannot be read.
     """
     files = frame_files(path)
-    height, width = _read(files[0], None).shape[:2]
+    try:
+        with Image.open(files[0]) as image:  # reads the header alone
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            width, height = image.size[::-1] if turned else image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"The frame {files[0]} cannot be read as a picture: {error}.") from error
     return VideoInfo(width, height, fps, len(files) / fps, len(files))
 
 

@@ -60,13 +60,17 @@ def opened(path: str, threads: int = 0) -> Iterator[tuple[InputContainer, VideoS
         raise InputError(f"{path} cannot be read as a video: {error}.") from error
 
 
-def probe(path: str) -> VideoInfo:
+def probe(path: str, threads: int = 0) -> VideoInfo:
     """What a file says of itself; size and orientation are those of its first frame, which is decoded.
+
+    Args:
+        path: Of the file.
+        threads: That decode; 0: as many as there are processors.
 
     Raises:
         InputError: The file cannot be read, or has no frames.
     """
-    with opened(path) as (container, stream):
+    with opened(path, threads) as (container, stream):
         fps = _fps(stream)
         duration = _duration(container, stream)
         first = next(container.decode(stream), None)

@@ -143,6 +143,17 @@ def test_a_folder_of_frames_in_natural_order(tmp_path: Path) -> None:
     assert next(read_frames(tmp_path, size=16)).shape == (3, 16, 24)
 
 
+def test_photographs_in_a_folder_are_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    pixels = np.zeros((32, 48, 3), np.uint8)
+    pixels[:16, :16] = 255
+    Image.fromarray(pixels).save(tmp_path / "1.jpg", exif=exif)
+    frame = next(read_frames(tmp_path))
+    assert frame.shape == (3, *probe(tmp_path)[1::-1]) == (3, 48, 32)
+    assert frame[0, 0, -1] > 128 > frame[0, 0, 0]
+
+
 def test_a_stream_reads_no_more_than_is_asked_for(tmp_path: Path) -> None:
     for index in range(3):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{index}.png")
