@@ -101,13 +101,18 @@ def propagate(
     given = {"context": context, "top_k": top_k, "temperature": temperature, "radius": radius, "short_side": short_side}
     settings = _settings(network.propagation if preset is None else find_preset(preset, {}), given, footage.size)
     network.to(_device(device))
-    how: dict[str, Any] = {"encode": network.encode, "settings": settings, "multiple": network.backbone.multiple}
-
+    how: dict[str, Any] = {
+        "encode": network.encode,
+        "settings": settings,
+        "multiple": network.backbone.multiple,
+        "batch": batch_size,
+        "watcher": None if network.adaptation is None else network.adaptation.on(network, settings.context),
+    }
     frames, shown = tee(footage.frames()) if overlay else (footage.frames(), None)
     if start is None:
-        found = segment(frames, masks.pop(0), later=masks, batch=batch_size, **how)
+        found = segment(frames, masks.pop(0), later=masks, **how)
     else:
-        found = track(frames, start, batch=batch_size, subcell=True, **how)
+        found = track(frames, start, subcell=True, **how)
     bar = tqdm(found, desc="propagating", total=footage.length, unit=" frames")
     named, folder = zip(bar, footage.names(), strict=False), Path(out)
     if start is None:
@@ -127,12 +132,15 @@ def _settings(
     settings: PropagationSettings, given: Mapping[str, float | None], size: tuple[int, int]
 ) -> PropagationSettings:
     """Settings with those that are given, and frames that are no larger than they were made for."""
-    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    if settings.short_side is None and min(size) > SHORT_SIDE:
-        return replace(settings, short_side=SHORT_SIDE)
-    if settings.short_side is not None and settings.short_side < 1:
-        raise InputError(f"--short_side {settings.short_side} must be 1 or more.")
-    return settings
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    short_side = changes.get("short_side")
+    if short_side is not None:
+        if short_side < 1:
+            raise InputError(f"--short_side {short_side} must be 1 or more.")
+        changes["square"] = None
+    elif settings.short_side is None and settings.square is None and min(size) > SHORT_SIDE:
+        changes["short_side"] = SHORT_SIDE
+    return replace(settings, **changes)
 
 
 def _inside(points: Tensor, size: tuple[int, int]) -> Tensor:

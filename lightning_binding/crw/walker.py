@@ -6,7 +6,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_binding.backbones.create import create_backbone
 from lightning_binding.crw.module import ContrastiveRandomWalk
-from lightning_binding.crw.official import ARGUMENTS, load_official
+from lightning_binding.crw.official import ARGUMENTS
 from lightning_binding.errors import InputError
 from lightning_binding.export import load
 from lightning_binding.pretrained import load_pretrained, shipped
@@ -65,15 +65,11 @@ def _shipped() -> ContrastiveRandomWalk:
 
 def _of_checkpoint(path: Path) -> ContrastiveRandomWalk:
     if path.suffix == ".pth":
-        module = ContrastiveRandomWalk(**ARGUMENTS)
-        load_official(module, path)
-        return module
-    if path.suffix != ".safetensors":  # the weights are in the file, whatever the run itself began with
-        return ContrastiveRandomWalk.from_checkpoint(path, pretrained=False, weights=None)
-    exported = load(path)
-    if not isinstance(exported, ContrastiveRandomWalk):
-        raise InputError(f"{path} holds a {type(exported).__name__}, expected a ContrastiveRandomWalk.")
-    return exported
+        return ContrastiveRandomWalk(**ARGUMENTS, official=str(path))
+    module = load(path)
+    if not isinstance(module, ContrastiveRandomWalk):
+        raise InputError(f"{path} holds a {type(module).__name__}, expected a ContrastiveRandomWalk.")
+    return module
 
 
 def _of_backbone(

@@ -15,8 +15,10 @@ from torch import Tensor
 from lightning_binding import pretrained
 from lightning_binding.cli import main
 from lightning_binding.crw import results, walker
+from lightning_binding.crw.adaptation import Adaptation
 from lightning_binding.crw.module import ContrastiveRandomWalk
 from lightning_binding.crw.official import ARGUMENTS
+from lightning_binding.crw.patches import PatchGrid
 from lightning_binding.crw.segment import segment
 from lightning_binding.errors import InputError
 from lightning_binding.export import export
@@ -185,7 +187,7 @@ def test_frames_are_taken_at_a_rate_and_up_to_a_number(here: Path) -> None:
     assert [path.name for path in Path("all").iterdir()] == ["masks"]
 
 
-def trained(path: Path) -> ContrastiveRandomWalk:
+def trained(path: Path, **options: object) -> ContrastiveRandomWalk:
     """A module whose settings are not the defaults, and its checkpoint."""
     module = ContrastiveRandomWalk(
         "emoji_resnet",
@@ -194,6 +196,7 @@ def trained(path: Path) -> ContrastiveRandomWalk:
         eval_layer="layer1",
         propagation="dino",
         propagation_options={"radius": 4, "short_side": 80, "multiple_of": 16},
+        **options,  # type: ignore[arg-type]
     )
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     trainer.strategy.connect(module)
@@ -211,6 +214,18 @@ def test_a_checkpoint_brings_its_layer_and_settings(here: Path) -> None:
         assert torch.equal(masks_in(file[5:]), expected)
     main(["propagate", *MASK, "--ckpt_path", "walk.ckpt", "--layer", "act1"])
     assert not torch.equal(masks_in("propagated"), expected)
+
+
+def test_a_checkpoint_brings_its_adaptation(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_binding.crw.module.PatchGrid", lambda: PatchGrid(16, 16, 48))  # small nodes
+    adaptation = Adaptation(steps=1, every=2, window=2, clip_length=3, learning_rate=1e-2)
+    module = trained(here / "walk.ckpt", adaptation=adaptation)
+    batch = {"video": torch.stack(list(read_frames("clip.mp4"))), "mask": read_mask("first.png")[None]}
+    expected = module.predict_step(batch, 0)["mask"]
+    main(["propagate", *MASK, "--ckpt_path", "walk.ckpt"])
+    assert torch.equal(masks_in("propagated"), expected)
+    module.adaptation = None
+    assert not torch.equal(module.predict_step(batch, 0)["mask"], expected)
 
 
 def test_the_network_of_the_package_is_the_default(
@@ -295,24 +310,34 @@ def test_an_interruption_leaves_a_whole_video(tmp_path: Path) -> None:
     assert len(list(read_frames(tmp_path / "overlay.mp4"))) == 4
 
 
-def test_larger_videos_are_brought_to_the_size_of_davis(here: Path) -> None:
-    sizes: list[tuple[int, ...]] = []
+@pytest.mark.parametrize(
+    ("side", "options", "size"),
+    [
+        (540, [], (480, 640)),
+        (540, ["--short_side", "120"], (120, 160)),
+        (540, ["--preset", "dino"], (448, 640)),
+        (540, ["--preset", "crw_jhmdb"], (320, 320)),
+        (540, ["--preset", "crw_jhmdb", "--short_side", "90"], (90, 120)),
+        (90, [], (90, 120)),
+    ],
+)
+def test_frames_are_encoded_at_the_size_of_the_settings(
+    side: int, options: list[str], size: tuple[int, int], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: set[tuple[int, ...]] = set()
 
     class Network(ContrastiveRandomWalk):
         def encode(self, frames: Tensor) -> Tensor:
-            sizes.append(tuple(frames.shape))
+            sizes.add(tuple(frames.shape[2:]))
             return torch.ones(1, 1, 4, 4)
 
-    large = torch.zeros(2, 3, 540, 720, dtype=torch.uint8)
-    write_video("large.mp4", large, 5.0)
-    write_mask("large.png", torch.ones(540, 720, dtype=torch.uint8))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lightning_binding.crw.commands.walker", lambda *_: Network("emoji_resnet", stride=8))
-        main(["propagate", "--video", "large.mp4", "--mask", "large.png"])
-        main(["propagate", "--video", "large.mp4", "--mask", "large.png", "--short_side", "120"])
-        main(["propagate", *MASK, "--max_frames", "1", "--out", "small"])
-    assert sizes == [(1, 3, 480, 640)] * 2 + [(1, 3, 120, 160)] * 2 + [(1, 3, 64, 64)]
-    assert masks_in("propagated").shape == (2, 540, 720)  # masks are at the size of the video
+    monkeypatch.setattr("lightning_binding.crw.commands.walker", lambda *_: Network("emoji_resnet", stride=8))
+    video = torch.zeros(2, 3, side, side * 4 // 3, dtype=torch.uint8)
+    write_video("black.mp4", video, 5.0)
+    write_mask("all.png", torch.ones_like(video[0, 0]))
+    main(["propagate", "--video", "black.mp4", "--mask", "all.png", *options])
+    assert sizes == {size}
+    assert torch.equal(masks_in("propagated"), torch.ones_like(video[:, 0]))  # masks are at the size of the video
 
 
 @pytest.mark.parametrize(
