@@ -15,7 +15,8 @@ class Objects:
     """Objects of the first frame, and those that appear later.
 
     Every object has a channel from the start; that of one that has not appeared is zero. When it appears, its pixels
-    are its own, and all others keep the labels that were propagated to them.
+    are its own, and all others keep the labels that were propagated to them. Frames before it know nothing of it: where
+    they show what is now its own, they go on speaking for the background.
 
     Args:
         mask: Ids of the first frame, uint8 (H, W): 0 is background, 255 void, which is taken as background.
