@@ -99,10 +99,18 @@ def test_a_grid_that_does_not_divide_the_video() -> None:
     assert ((list(track(video, points, encode, SETTINGS))[1] - points).abs() < 1).all()
 
 
-def test_the_preset_of_the_protocol_runs() -> None:
-    found = list(track([numbered()] * 3, random_points(15, STRIDE), directions, PRESETS["crw_jhmdb"]))
-    assert found[2].shape == (15, 2)
-    assert not found[2].isnan().any()
+def test_the_preset_of_the_protocol_squeezes_the_frames() -> None:
+    """Points are in pixels of the video, whatever the size that it is encoded at."""
+    sizes: list[tuple[int, ...]] = []
+
+    def encode(frames: Tensor) -> Tensor:
+        sizes.append(tuple(frames.shape))
+        return torch.eye(40 * 40).view(1, -1, 40, 40)
+
+    points = random_points(15, STRIDE)
+    found = list(track([numbered()] * 3, points, encode, PRESETS["crw_jhmdb"]))
+    assert sizes == [(1, 3, 320, 320)] * 3
+    assert ((found[2] - points).abs() < 0.7 * torch.tensor([128 / 40, 96 / 40])).all()
 
 
 @pytest.mark.parametrize(
