@@ -1,7 +1,9 @@
 """The parser of one command, and the commands that are plain functions."""
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from docstring_parser import parse as parse_docstring
 from jsonargparse import Namespace
@@ -25,6 +27,18 @@ class Parser(LightningArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         raise InputError(condense(message, self)) from ex
+
+
+def whole_numbers_first(parser: LightningArgumentParser) -> None:
+    """Lets arguments that take an int or a float try the int first: `limit_val_batches: 1` is one batch, 1.0 is all.
+
+    `typing` keeps one `Union` for both orders, that of whoever wrote it first; in the Trainer's the float comes first.
+    """
+    for action in parser._actions:
+        types = get_args(getattr(action, "_typehint", None))
+        if {int, float} <= set(types):
+            rest = [each for each in types if each not in (int, float)]
+            action._typehint = functools.reduce(operator.or_, [int, float, *rest])  # type: ignore[attr-defined]
 
 
 def run_function(name: str, function: Callable[..., Any], args: Sequence[str]) -> Any:

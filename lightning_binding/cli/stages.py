@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_binding.cli import runs
 from lightning_binding.cli.configs import check_configs
 from lightning_binding.cli.errors import condense_interpolation
-from lightning_binding.cli.parser import NAME, Parser
+from lightning_binding.cli.parser import NAME, Parser, whole_numbers_first
 from lightning_binding.cli.resume import Overrides, checkpoint_differences, resolve_checkpoint
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
@@ -52,6 +52,7 @@ class BindingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds `vars`, and the arguments of the Trainer's method."""
+        whole_numbers_first(parser)
         parser.add_argument(
             "--vars",
             type=dict,

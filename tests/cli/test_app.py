@@ -114,6 +114,21 @@ def test_interpolation_in_an_option_and_of_vars(toy: Path) -> None:
     assert (run.model.network.out_features, run.datamodule.batch_size) == (9, 2)
 
 
+@pytest.mark.parametrize("where", ["option", "file"])
+def test_a_whole_number_of_batches_is_not_a_share_of_them(where: str, toy: Path) -> None:
+    given = {"limit_train_batches": 1, "limit_val_batches": 1.0, "limit_test_batches": 0.5, "overfit_batches": 2}
+    options = [f"--trainer.{name}={value}" for name, value in given.items()]
+    if where == "file":
+        toy.write_text(CONFIG + "".join(f"  {name}: {value}\n" for name, value in given.items()))
+        options = []
+    parsed = BindingCLI("fit", ["--config", "toy.yaml", *options]).config.trainer
+    assert {name: (type(parsed[name]), parsed[name]) for name in given} == {
+        name: (type(value), value) for name, value in given.items()
+    }
+    run = main(["fit", "--config", "toy.yaml", *options, "--trainer.overfit_batches=0.0"])
+    assert run.trainer.global_step == 1
+
+
 def test_the_same_file_serves_every_stage(toy: Path) -> None:
     run = main(["fit", "--config", "toy.yaml"])
     checkpoint = run.trainer.checkpoint_callback.last_model_path
