@@ -5,16 +5,17 @@ weighted by the softmax of their similarities (section 3.3 of arXiv 2006.14613).
 few are all that is kept, so the length of the video costs no memory.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_binding.crw.memory import Memory
+from lightning_binding.crw.nearest import full_top_k
 from lightning_binding.crw.settings import PRESETS as PRESETS
 from lightning_binding.crw.settings import PropagationSettings
-from lightning_binding.crw.windows import SHAPES, full_top_k, windowed_top_k
+from lightning_binding.crw.windows import SHAPES, top_k_of_blocks, windowed_top_k
 from lightning_binding.errors import InputError
 
 
@@ -75,86 +76,39 @@ def propagate_frames(
             were made, or None where it has not; it is asked once for each frame, after the frame's own features.
     """
     _check(settings, labels)
-    first: Tensor | None = None
     labels = labels if labels.dtype == torch.float64 else labels.float()
-    last: deque[tuple[Tensor, Tensor]] = deque(maxlen=settings.context)
+    memory: Memory | None = None
     for time, frame in enumerate(features):
         if frame.ndim != 3 or frame.shape[1:] != labels.shape[:2]:
             raise InputError(
                 f"frame {time} has features {tuple(frame.shape)}, and the labels are {tuple(labels.shape)}: expected "
                 f"(C, {labels.shape[0]}, {labels.shape[1]}). Labels are given at the resolution of the features."
             )
-        frame = unit(frame)
-        if first is None:
-            first, found = frame, labels.to(frame.device)
-            origin = found
+        frame = frame if frame.dtype == torch.float64 else frame.float()
+        frame = F.normalize(frame, dim=0).permute(1, 2, 0).contiguous()
+        if memory is None:
+            found = labels.to(frame.device)
+            memory = Memory(frame, found, settings.context, settings.pad_with_first_frame)
         else:
-            changed = None if renew is None else renew([0, *range(time - len(last), time)])
-            if changed is not None:
-                first, *others = map(unit, changed)
-                last = deque(zip(others, [label for _, label in last], strict=True), maxlen=settings.context)
-            missing = max(settings.context - time + 1, 0) if settings.pad_with_first_frame else 0
-            found = step(frame, (first, origin), list(last), missing, settings)
-            found = found if amend is None else amend(time, found)
-        if time:
-            last.append((frame, found))
+            found = _step(frame, memory, settings)
+            memory.add(frame, found)
         yield found
 
 
-def unit(features: Tensor) -> Tensor:
-    """Features (C, h, w) as unit vectors (h, w, C), in float32 at least."""
-    features = features if features.dtype == torch.float64 else features.float()
-    return F.normalize(features, dim=0).permute(1, 2, 0).contiguous()
-
-
-def step(
-    query: Tensor,
-    first: tuple[Tensor, Tensor],
-    last: list[tuple[Tensor, Tensor]],
-    missing: int,
-    settings: PropagationSettings,
-) -> Tensor:
-    """Labels of one frame.
-
-    Args:
-        query: Unit features of the frame, (h, w, C).
-        first: Unit features and labels (h, w, L) of the first frame.
-        last: The same of the last frames, oldest first; without the first.
-        missing: How often the first frame stands in for frames before it, seen through the window.
-        settings: How.
-
-    Returns:
-        Soft labels (h, w, L).
-    """
-    candidates = []  # similarity (h w, k) and label (h w, k, L) of each source
-
-    def look(frames: list[tuple[Tensor, Tensor]], windowed: bool, times: int = 1) -> None:
-        keys = torch.stack([frame for frame, _ in frames]) if len(frames) > 1 else frames[0][0][None]
-        label = torch.cat([label.flatten(0, 1) for _, label in frames])
-        if windowed:
-            score, place = windowed_top_k(query, keys, settings.top_k, settings.radius, settings.shape)
-        else:
-            score, place = full_top_k(query, keys, settings.top_k)
-        candidates.append((score.repeat(1, times), label, place.repeat(1, times)))
-
-    look([first], settings.window_first_frame)
-    if missing:
-        look([first], True, min(missing, settings.top_k))
-    if last:
-        look(last, True)
-    return _merge(candidates, settings).view(*query.shape[:2], -1)
-
-
-def _merge(candidates: list[tuple[Tensor, Tensor, Tensor]], settings: PropagationSettings) -> Tensor:
-    """Labels (h w, L) from similarities, labels, and places in them, of several sources."""
-    offsets = [0, *torch.tensor([len(label) for _, label, _ in candidates]).cumsum(0).tolist()]
-    places = torch.cat([place + offset for (_, _, place), offset in zip(candidates, offsets, strict=False)], 1)
-    score, chosen = torch.cat([score for score, _, _ in candidates], 1).topk(
-        min(settings.top_k, places.shape[1]), dim=1
-    )
-    weight = (score / settings.temperature).softmax(1)
-    label = torch.cat([label for _, label, _ in candidates])
-    return torch.einsum("qk,qkl->ql", weight, label[places.gather(1, chosen)])
+def _step(query: Tensor, memory: Memory, settings: PropagationSettings) -> Tensor:
+    """Labels (h, w, L) of a frame (h, w, C)."""
+    window = settings.top_k, settings.radius, settings.shape
+    if settings.window_first_frame:
+        score, place = windowed_top_k(query, memory.first, *window)
+    else:
+        score, place = full_top_k(query, memory.first, settings.top_k)
+    if memory.count:
+        last_score, last_place = top_k_of_blocks(query, memory.blocks, *window)
+        score, place = torch.cat([score, last_score], 1), torch.cat([place, last_place + len(query.flatten(0, 1))], 1)
+    best, chosen = score.topk(min(settings.top_k, score.shape[1]), dim=1)
+    label = memory.labels[place.gather(1, chosen)]
+    found = torch.einsum("qk,qkl->ql", (best / settings.temperature).softmax(1), label)
+    return found.view(*query.shape[:2], -1)
 
 
 def _check(settings: PropagationSettings, labels: Tensor) -> None:

@@ -10,6 +10,7 @@ and the loss asks that a palindrome t, ..., t + k, ..., t ends where it began (e
     loss_k = -log diag(A_t^{t+1} ... A_{t+k-1}^{t+k}  A_{t+k}^{t+k-1} ... A_{t+1}^t), its mean over nodes.
 """
 
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -82,9 +83,7 @@ def palindrome_loss(
         raise InputError(f"temperature={temperature} must be positive, edge_dropout={edge_dropout} in [0, 1).")
     with torch.autocast(nodes.device.type, enabled=False):
         nodes = nodes if nodes.dtype == torch.float64 else nodes.float()
-        out, back = transitions(
-            nodes, temperature, edge_dropout, dropout_mode=dropout_mode, returned=returned, generator=generator
-        )
+        out, back = _steps(nodes, temperature, edge_dropout, dropout_mode, returned, generator)
         return _cycles(out, back, target, first=shortest - 2, order=order)
 
 
@@ -101,21 +100,36 @@ def transitions(
 
     A row that lost all its edges becomes uniform. Arguments as in `palindrome_loss`.
     """
-    scores = nodes[:, :-1] @ nodes[:, 1:].transpose(-1, -2) / temperature
-    forward, backward = scores, scores.transpose(-1, -2)
+    out, back = _steps(nodes, temperature, edge_dropout, dropout_mode, returned, generator)
+    return torch.stack(out, 1), torch.stack(back, 1).transpose(-1, -2)
+
+
+def _steps(
+    nodes: Tensor,
+    temperature: float,
+    edge_dropout: float,
+    dropout_mode: EdgeDropout,
+    returned: Tensor | None,
+    generator: torch.Generator | None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Transitions of every step forward, and those back with rows and columns exchanged, (B, N, N) each.
+
+    Exchanged, a step back is the same inner products, normalised along the other axis.
+    """
+    frames = nodes.unbind(1)
+    scores = [now @ then.transpose(-1, -2) / temperature for now, then in pairwise(frames)]
+    forward, backward = scores, scores
     if returned is not None:
-        home = nodes[:, 1:2] @ returned.to(nodes.dtype)[:, None].transpose(-1, -2) / temperature
-        backward = torch.cat([home, backward[:, 1:]], 1)
+        home = returned.to(nodes.dtype) @ frames[1].transpose(-1, -2) / temperature
+        backward = [home, *scores[1:]]
     if edge_dropout > 0:
-
-        def dropped() -> Tensor:
-            return torch.rand(scores.shape, device=scores.device, generator=generator) < edge_dropout
-
-        there, again = dropped(), dropped()
+        shape = (2, len(scores), *scores[0].shape)
+        there, again = torch.rand(shape, device=nodes.device, generator=generator) < edge_dropout
         if dropout_mode == "official":
-            again = again | there.transpose(-1, -2)
-        forward, backward = forward.masked_fill(there, -1e20), backward.masked_fill(again, -1e20)
-    return forward.softmax(-1), backward.softmax(-1)
+            again = again | there
+        forward = [score.masked_fill(lost, -1e20) for score, lost in zip(forward, there, strict=True)]
+        backward = [score.masked_fill(lost, -1e20) for score, lost in zip(backward, again, strict=True)]
+    return [score.softmax(-1) for score in forward], [score.softmax(-2) for score in backward]
 
 
 def entropy(transition: Tensor) -> Tensor:
@@ -124,28 +138,26 @@ def entropy(transition: Tensor) -> Tensor:
     return surprise.sum(-1).mean()
 
 
-def _cycles(out: Tensor, back: Tensor, target: Tensor | None, first: int, order: Order) -> PalindromeLoss:
-    """Losses of the palindromes over first + 1, ..., T - 1 steps each way."""
+def _cycles(out: list[Tensor], back: list[Tensor], target: Tensor | None, first: int, order: Order) -> PalindromeLoss:
+    """Losses of the palindromes over first + 1, ..., T - 1 steps each way; arguments as `_steps` returns them."""
     if order == "left":  # a left-multiplied chain is the transpose of the right-multiplied chain of transposes
-        out, back = out.transpose(-1, -2), back.transpose(-1, -2)
-    count = out.shape[-1]
-    home = torch.arange(count, device=out.device).expand(len(out), -1) if target is None else target
-    counted = home >= 0
-    home = home.clamp(min=0)
+        out, back = ([step.transpose(-1, -2) for step in way] for way in (out, back))
+    home = torch.arange(out[0].shape[-1], device=out[0].device) if target is None else target.clamp(min=0)
+    counted = None if target is None else target >= 0
     losses, accuracies = [], []
-    there, again = out[:, 0], back[:, 0]
-    for step in range(out.shape[1]):
+    there, again = out[0], back[0]
+    for step in range(len(out)):
         if step:
-            there, again = there @ out[:, step], back[:, step] @ again
+            there, again = there @ out[step], again @ back[step]
         if step < first:
             continue
-        ways_home = again.transpose(-1, -2)
-        if target is not None:
-            ways_home = ways_home.gather(1, home[..., None].expand_as(ways_home))
+        ways_home = again if target is None else again.gather(1, home[..., None].expand_as(again))
         probability = (there * ways_home).sum(-1)  # the diagonal of the product alone
-        losses.append(-torch.log(probability[counted] + 1e-20).mean())
         with torch.no_grad():
-            ends = (there @ again).argmax(-1 if order == "right" else -2)
-            accuracies.append((ends == home)[counted].float().mean())
+            right = (there @ again.transpose(-1, -2)).argmax(-1 if order == "right" else -2) == home
+        if counted is not None:
+            probability, right = probability[counted], right[counted]
+        losses.append(-torch.log(probability + 1e-20).mean())
+        accuracies.append(right.float().mean())
     cycle_losses = torch.stack(losses)
     return PalindromeLoss(cycle_losses.mean(), cycle_losses.detach(), torch.stack(accuracies))

@@ -1,15 +1,21 @@
 """The nearest neighbours of every cell within a window of other feature maps, without what the window excludes.
 
-Queries are taken in tiles. The keys that any cell of a tile may see are a box around it, so a few matrix products give
-all its scores; the window's own shape is a bias added to them. The k best are found in two steps: the best of each
-column of the box, the k best columns, then the k best in those. The k best scores lie in the k best columns.
+Queries are taken in tiles. The keys that any cell of a tile may see are a box around it; the window's own shape is a
+bias added to their scores. Maps are kept in blocks of a few columns, each with its rows of all maps one after another,
+so what a box takes of a block is one stretch of memory and no key is copied.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
+from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_binding.crw.nearest import full_top_k as full_top_k
+from lightning_binding.crw.nearest import products, two_step_top_k
+from lightning_binding.crw.threads import each
 
 # Which offsets (dy, dx) a window of a radius allows.
 SHAPES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
@@ -18,8 +24,8 @@ SHAPES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "square": lambda dy, dx, radius: torch.maximum(dy.abs(), dx.abs()) <= radius,
 }
 EXCLUDED = -1e10
-TILE = (8, 12)
-CHUNK = 512  # queries at a time where there is no window
+BLOCK = 4  # columns
+TILE = {"cpu": (4, 8), "other": (16, 32)}  # rows and columns: the scores of a box of the former stay in the cache
 
 
 def windowed_top_k(queries: Tensor, keys: Tensor, top_k: int, radius: float, shape: str) -> tuple[Tensor, Tensor]:
@@ -36,62 +42,48 @@ def windowed_top_k(queries: Tensor, keys: Tensor, top_k: int, radius: float, sha
         Inner products (h w, k), best first, and places in the n h w keys, (h w, k). A key outside the window, of a
         query that sees fewer than k, has the product `EXCLUDED`.
     """
-    height, width, channels = queries.shape
-    n = len(keys)
-    top_k = min(top_k, n * height * width)
-    scores = queries.new_empty(height * width, top_k)
-    places = torch.empty(height * width, top_k, dtype=torch.long, device=queries.device)
-    number = torch.arange(height * width, device=queries.device).view(height, width)
-    for tile, box in _tiles(height, width, _reach(radius, shape)):
-        query = queries[tile].reshape(-1, channels).T.contiguous()
-        rows, columns = box
-        seen = keys[:, rows, columns]
-        bias = _bias(tile, box, radius, shape, str(queries.device)).to(queries.dtype)
-        product = bias.repeat(n, 1, 1, 1)
-        for score, key in zip(product, seen, strict=True):
-            torch.baddbmm(score, key, query.expand(len(key), *query.shape), out=score)
-        best, place = _two_step_top_k(product, top_k)
-        frame, cell = place // bias[..., 0].numel(), place % bias[..., 0].numel()
-        place = frame * height * width + number[box].flatten()[cell]
-        here = number[tile].flatten()
-        scores[here, : len(best)], places[here, : len(best)] = best.T, place.T
-        if len(best) < top_k:
-            scores[here, len(best) :], places[here, len(best) :] = EXCLUDED, 0
-    return scores, places
+    return top_k_of_blocks(queries, to_blocks(keys), top_k, radius, shape)
 
 
-def full_top_k(queries: Tensor, keys: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
-    """The k best of all keys, as `windowed_top_k` without a window; a chunk of queries at a time.
+def to_blocks(maps: Tensor) -> Tensor:
+    """Maps (n, h, w, C) in blocks of columns, (w / BLOCK, h, n, BLOCK, C); zeros fill the last one up."""
+    filled = F.pad(maps, (0, 0, 0, -maps.shape[2] % BLOCK))
+    return rearrange(filled, "n h (j b) c -> j h n b c", b=BLOCK).contiguous()
 
-    Args:
-        queries: Unit features (h, w, C).
-        keys: Unit features of n maps, (n, h, w, C).
-        top_k: Keys to find, k; fewer where there are fewer.
 
-    Returns:
-        Inner products and places, (h w, k) each.
-    """
-    n, height, width, channels = keys.shape
-    key = keys.view(-1, channels)
-    found = [
-        _two_step_top_k((key @ chunk.T).view(n, height, width, -1), min(top_k, len(key)))
-        for chunk in torch.split(queries.flatten(0, 1), CHUNK)
+def top_k_of_blocks(queries: Tensor, blocks: Tensor, top_k: int, radius: float, shape: str) -> tuple[Tensor, Tensor]:
+    """As `windowed_top_k`, of keys in blocks (w / BLOCK, h, n, BLOCK, C)."""
+    height, width, _ = queries.shape
+    maps = blocks.shape[2]
+    cells = maps * height * width
+    top_k = min(top_k, cells)
+    scores = queries.new_full((height, width, top_k), EXCLUDED)
+    places = torch.zeros(scores.shape, dtype=torch.long, device=queries.device)
+    reach = _reach(radius, shape)
+
+    def search(tile: tuple[slice, slice]) -> None:
+        query = queries[tile].flatten(0, 1)
+        rows, columns = _box(tile, height, width, reach)
+        bias = _bias(tile, rows, columns, width, radius, shape, str(queries.device))
+        found = query.new_empty(*bias.shape[:2], maps, *bias.shape[2:])  # (blocks, rows, maps, BLOCK, q)
+        for block, excluded, score in zip(blocks[columns, rows], bias, found, strict=True):
+            torch.add(products(block.flatten(0, 1), query).view_as(score), excluded[:, None], out=score)
+        best, place = two_step_top_k(found.flatten(2, 3), top_k)
+        block, row, frame, column = torch.unravel_index(place, found.shape[:-1])
+        place = (frame * height + rows.start + row) * width + (columns.start + block) * BLOCK + column
+        place.clamp_(max=cells - 1)  # what fills the last block up is no place
+        for whole, part in ((scores, best), (places, place)):
+            view = whole[tile]
+            view[..., : len(part)] = part.T.view(*view.shape[:2], -1)
+
+    tall, wide = TILE.get(queries.device.type, TILE["other"])
+    tiles = [
+        (slice(top, min(top + tall, height)), slice(left, min(left + wide, width)))
+        for left in range(0, width, wide)
+        for top in range(0, height, tall)
     ]
-    return torch.cat([best.T for best, _ in found]), torch.cat([place.T for _, place in found])
-
-
-def _two_step_top_k(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
-    """The k best of (n, rows, columns, q) scores for every q, best first: values and flat places, (k, q) each."""
-    n, rows, columns, queries = scores.shape
-    groups = n * columns
-    if groups <= top_k:
-        return scores.flatten(0, 2).topk(min(top_k, n * rows * columns), dim=0)
-    peak = scores.amax(1).view(groups, queries)
-    group = peak.topk(top_k, dim=0, sorted=False).indices
-    first = group // columns * (rows * columns) + group % columns  # the place of the first row of each column
-    place = (first[:, None] + torch.arange(rows, device=scores.device)[:, None] * columns).flatten(0, 1)
-    best, chosen = scores.view(-1, queries).gather(0, place).topk(top_k, dim=0)
-    return best, place.gather(0, chosen)
+    each(search, tiles, queries.device)
+    return scores.flatten(0, 1), places.flatten(0, 1)
 
 
 def _reach(radius: float, shape: str) -> int:
@@ -100,28 +92,30 @@ def _reach(radius: float, shape: str) -> int:
     return max(int(SHAPES[shape](offset, torch.zeros_like(offset), radius).sum()) - 1, 0)
 
 
-def _tiles(height: int, width: int, reach: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Tiles of a map, and the boxes that their cells see."""
-    for top in range(0, height, TILE[0]):
-        for left in range(0, width, TILE[1]):
-            bottom, right = min(top + TILE[0], height), min(left + TILE[1], width)
-            rows = slice(max(top - reach, 0), min(bottom + reach, height))
-            columns = slice(max(left - reach, 0), min(right + reach, width))
-            yield (slice(top, bottom), slice(left, right)), (rows, columns)
+def _box(tile: tuple[slice, slice], height: int, width: int, reach: int) -> tuple[slice, slice]:
+    """The rows, and the blocks of columns, that the cells of a tile see."""
+    (top, bottom), (left, right) = ((part.start - reach, part.stop + reach) for part in tile)
+    return slice(max(top, 0), min(bottom, height)), slice(max(left, 0) // BLOCK, -(-min(right, width) // BLOCK))
 
 
-def _bias(tile: tuple[slice, slice], box: tuple[slice, slice], radius: float, shape: str, device: str) -> Tensor:
-    """0 where a cell of the tile sees a cell of the box, else `EXCLUDED`: (rows, columns, cells of the tile)."""
-    (top, left), (rows, columns) = (part.start for part in tile), box
-    sizes = tuple(part.stop - part.start for part in (*tile, *box))
-    return _bias_of(rows.start - top, columns.start - left, sizes, radius, shape, device)
+def _bias(
+    tile: tuple[slice, slice], rows: slice, columns: slice, width: int, radius: float, shape: str, device: str
+) -> Tensor:
+    """0 where a cell of the tile sees a cell of its box, else `EXCLUDED`: (blocks, rows, BLOCK, cells of the tile)."""
+    left = columns.start * BLOCK
+    right = min(columns.stop * BLOCK, width)
+    offsets = (rows.start - tile[0].start, left - tile[1].start)
+    sizes = (*(part.stop - part.start for part in (*tile, rows, columns)), right - left)
+    return _bias_of(offsets, sizes, radius, shape, device)
 
 
 @lru_cache(maxsize=64)
-def _bias_of(down: int, right: int, sizes: tuple[int, ...], radius: float, shape: str, device: str) -> Tensor:
+def _bias_of(offsets: tuple[int, int], sizes: tuple[int, ...], radius: float, shape: str, device: str) -> Tensor:
     """As `_bias`, from what it depends on: the tiles of a map share a few of these."""
-    tile_y, tile_x, box_y, box_x = (torch.arange(size, device=device) for size in sizes)
-    dy = (box_y + down)[:, None, None, None] - tile_y[:, None]
-    dx = (box_x + right)[:, None, None] - tile_x
-    allowed = SHAPES[shape](dy, dx, radius).flatten(2)
-    return torch.zeros(allowed.shape, device=device).masked_fill_(~allowed, EXCLUDED)
+    tile_y, tile_x, box_y, blocks, real = sizes
+    y, x, key_y, key_x = (torch.arange(size, device=device) for size in (tile_y, tile_x, box_y, blocks * BLOCK))
+    dy = (key_y + offsets[0])[:, None, None, None] - y[:, None]
+    dx = (key_x + offsets[1])[:, None, None] - x
+    seen = (SHAPES[shape](dy, dx, radius) & (key_x < real)[:, None, None]).flatten(2)
+    bias = torch.zeros(seen.shape, device=device).masked_fill_(~seen, EXCLUDED)
+    return rearrange(bias, "y (j b) q -> j y b q", b=BLOCK).contiguous()

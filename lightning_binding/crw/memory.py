@@ -1,0 +1,45 @@
+"""The frames that labels are propagated from: the first and the last few, with their labels."""
+
+from torch import Tensor
+
+from lightning_binding.crw.windows import to_blocks
+
+
+class Memory:
+    """The first map of a video and its last few, which a new one replaces the oldest of.
+
+    Attributes:
+        first: Features of the first frame, (1, h, w, C).
+        count: Number of the last maps that are held.
+
+    Args:
+        first: Unit features of the first frame, (h, w, C).
+        labels: Its soft labels, (h, w, L).
+        size: Number of the last maps to hold.
+        filled: Whether copies of the first frame stand for those that there are not yet.
+    """
+
+    def __init__(self, first: Tensor, labels: Tensor, size: int, filled: bool) -> None:
+        self.first = first[None]
+        self._blocks = to_blocks(self.first).repeat(1, 1, size, 1, 1)
+        self._labels = labels.flatten(0, 1).repeat(size + 1, 1, 1)
+        self._size, self._oldest = size, 0
+        self.count = size if filled else 0
+
+    def add(self, frame: Tensor, labels: Tensor) -> None:
+        """Holds a frame (h, w, C) and its labels (h, w, L) in place of the oldest."""
+        if self._size:
+            self._blocks[:, :, self._oldest] = to_blocks(frame[None])[:, :, 0]
+            self._labels[1 + self._oldest] = labels.flatten(0, 1)
+            self._oldest = (self._oldest + 1) % self._size
+            self.count = max(self.count, self._oldest or self._size)
+
+    @property
+    def blocks(self) -> Tensor:
+        """The last maps, in no order, in blocks as `windowed_top_k` takes them, (w / BLOCK, h, count, BLOCK, C)."""
+        return self._blocks[:, :, : self.count]
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels of all cells of the first frame, then of those of the last ones, ((1 + count) h w, L)."""
+        return self._labels[: 1 + self.count].flatten(0, 1)
