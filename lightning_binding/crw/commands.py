@@ -1,9 +1,8 @@
 """Commands of the perception chapter."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,8 @@ def propagate(
         "batch": batch_size,
         "watcher": None if network.adaptation is None else network.adaptation.on(network, settings.context),
     }
-    frames, shown = tee(footage.frames()) if overlay else (footage.frames(), None)
+    shown: deque[Tensor] = deque()  # frames that were read and are not yet drawn
+    frames = _noted(footage.frames(), shown) if overlay else footage.frames()
     if start is None:
         found = segment(frames, masks.pop(0), later=masks, **how)
     else:
@@ -119,13 +119,21 @@ def propagate(
         paths, marks = [folder / "masks"], written_masks(folder / "masks", named)
     else:
         paths, marks = [folder / "points.csv"], written_points(folder / "points.csv", named, footage.size)
-    if shown is None:
-        deque(marks, maxlen=0)
+    if overlay:
+        marked = ((shown.popleft(), mark) for mark in marks)
+        paths.append(show(folder, marked, footage.fps, opacity if start is None else 1.0))
     else:
-        paths.append(show(folder, shown, marks, footage.fps, opacity if start is None else 1.0))
+        deque(marks, maxlen=0)
     speed = bar.n / bar.format_dict["elapsed"]
     rank_zero_info(f"{bar.n} frames, {speed:.1f} a second: {', '.join(map(str, paths))}")
     return folder
+
+
+def _noted(frames: Iterable[Tensor], notes: deque[Tensor]) -> Iterator[Tensor]:
+    """Passes frames on, and notes each."""
+    for frame in frames:
+        notes.append(frame)
+        yield frame
 
 
 def _settings(

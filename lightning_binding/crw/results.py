@@ -63,15 +63,14 @@ def dots(points: Tensor, size: tuple[int, int]) -> Tensor:
     return mask
 
 
-def show(folder: Path, frames: Iterable[Tensor], masks: Iterable[Tensor], fps: float, opacity: float) -> Path:
+def show(folder: Path, marked: Iterable[tuple[Tensor, Tensor]], fps: float, opacity: float) -> Path:
     """Writes frames with their masks over them as `overlay.mp4`, or as `overlay.gif` where PyAV is missing.
 
-    If an error interrupts the masks, it is raised when the video of those before it is complete.
+    If an error interrupts them, it is raised when the video of those before it is complete.
 
     Args:
         folder: Where to.
-        frames: uint8 (3, H, W).
-        masks: Ids, uint8 (H, W).
+        marked: Frames uint8 (3, H, W), and ids uint8 (H, W).
         fps: Frames a second.
         opacity: Of the objects' colours, in [0, 1].
 
@@ -82,7 +81,7 @@ def show(folder: Path, frames: Iterable[Tensor], masks: Iterable[Tensor], fps: f
 
     def pictures() -> Iterator[Tensor]:
         try:
-            for mask, frame in zip(masks, frames, strict=False):
+            for frame, mask in marked:
                 yield overlay(frame, mask, opacity)
         except (Exception, KeyboardInterrupt) as error:
             interrupted.append(error)

@@ -301,12 +301,12 @@ def test_what_was_written_before_an_error_stays(here: Path, capsys: pytest.Captu
 def test_an_interruption_leaves_a_whole_video(tmp_path: Path) -> None:
     video, masks = clip()
 
-    def interrupted() -> Iterator[Tensor]:
-        yield from masks[:4]
+    def interrupted() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from zip(video[:4], masks, strict=False)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        results.show(tmp_path, video, interrupted(), 12.0, 0.5)
+        results.show(tmp_path, interrupted(), 12.0, 0.5)
     assert len(list(read_frames(tmp_path / "overlay.mp4"))) == 4
 
 
