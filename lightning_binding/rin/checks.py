@@ -1,6 +1,8 @@
 """Clear sentences for sizes and inputs that do not fit a RIN."""
 
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -31,6 +33,48 @@ def check_heads(option: str, heads: int, width_name: str, width: int) -> None:
         heads > 0 and width % heads == 0,
         f"{option}={heads} does not divide {width_name}={width}: choose a number of heads that does.",
     )
+
+
+def check_blocks(blocks: Sequence[int]) -> None:
+    """There is a block, and none has fewer than no layers."""
+    require(
+        len(blocks) > 0 and min(blocks) >= 0,
+        f"blocks={list(blocks)} must hold the number of self-attention layers, 0 or more, of one block at least.",
+    )
+
+
+def check_positive(**sizes: float) -> None:
+    """Sizes of which there must be something."""
+    for option, size in sizes.items():
+        require(size > 0, f"{option}={size} must be positive.")
+
+
+def check_rates(**rates: float) -> None:
+    """Probabilities of dropping something leave something."""
+    for option, rate in rates.items():
+        require(0 <= rate < 1, f"{option}={rate} must be a probability in [0, 1).")
+
+
+def check_options(preset: str, options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+    """The options of a preset are of the types that the constructor declares.
+
+    Args:
+        preset: The preset's name, for the message.
+        options: Constructor arguments; unknown ones are left to the constructor.
+        parameters: The constructor's signature.
+    """
+    kinds = {int: "a whole number", float: "a number", bool: "true or false"}
+
+    def fits(value: Any, kind: Any) -> bool:
+        if kind not in kinds:  # the one sequence: the blocks
+            return isinstance(value, list | tuple) and all(fits(item, int) for item in value)
+        return isinstance(value, kind | int) and isinstance(value, bool) == (kind is bool)
+
+    for name, value in options.items():
+        if name in parameters:
+            kind: Any = parameters[name].annotation
+            expected = kinds.get(kind, "a list of whole numbers")
+            require(fits(value, kind), f"{preset}: {name}={value!r} must be {expected}.")
 
 
 def check_latents(latents: int, condition_tokens: int, latent_dim: int) -> None:

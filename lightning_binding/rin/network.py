@@ -87,7 +87,7 @@ class RIN(nn.Module):
 
     Raises:
         InputError: If sizes do not fit together (a patch that does not divide the size, heads that do not divide
-            the width, too few latents).
+            the width, too few latents, no block), or a probability is none.
     """
 
     def __init__(
@@ -115,11 +115,15 @@ class RIN(nn.Module):
     ) -> None:
         super().__init__()
         condition_tokens = 1 + (num_classes > 0)
+        widths = {"interface_dim": interface_dim, "latent_dim": latent_dim, "latent_mlp_ratio": latent_mlp_ratio}
+        checks.check_positive(**widths, in_channels=in_channels, temporal_patch=temporal_patch)
         checks.check_patch(image_size, patch_size)
         checks.check_latents(latents, condition_tokens, latent_dim)
         checks.check_heads("latent_heads", latent_heads, "latent_dim", latent_dim)
         checks.check_heads("cross_heads", cross_heads, "the narrower width", min(interface_dim, latent_dim))
         checks.check_frames(frames, context_frames)
+        checks.check_blocks(blocks)
+        checks.check_rates(dropout=dropout, drop_path=drop_path, attention_dropout=attention_dropout)
         self.image_size, self.in_channels, self.num_classes = image_size, in_channels, num_classes
         self.frames, self.context_frames = frames, context_frames
         self.sinusoidal_init = sinusoidal_init

@@ -4,6 +4,7 @@
 of `RIN`. How sure each row is stands in the method's README.
 """
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import timm.models
 from timm.models import register_model
 
 from lightning_binding.errors import InputError
+from lightning_binding.rin.checks import check_options
 from lightning_binding.rin.network import RIN
 
 
@@ -79,10 +81,12 @@ def create(variant: str, pretrained: bool = False, **options: Any) -> RIN:
             (`pretrained_cfg`, `cache_dir`, …) is left out.
 
     Raises:
-        InputError: If `pretrained` is asked of a preset without weights.
+        InputError: If an option is of another type, or `pretrained` is asked of a preset without weights.
     """
     timm_options = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-    network = RIN(**PRESETS[variant] | {key: value for key, value in options.items() if key not in timm_options})
+    given = {key: value for key, value in options.items() if key not in timm_options}
+    check_options(variant, given, inspect.signature(RIN).parameters)
+    network = RIN(**PRESETS[variant] | given)
     if pretrained:
         path = WEIGHTS / f"{variant}.safetensors"
         if not path.exists():

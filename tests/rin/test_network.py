@@ -90,11 +90,15 @@ def test_multiply_accumulates(preset: str, giga: float) -> None:
     assert cost.forward_macs(network) / 1e9 == pytest.approx(giga, abs=0.006)
 
 
-def test_multiply_accumulates_are_those_that_torch_counts() -> None:
-    network = tiny(image_size=16, latent_dim=64)
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.randn(1, 3, 16, 16), torch.rand(1), torch.zeros(1, dtype=torch.long))
-    condition = 64 * 16 + 64 * 64 + 3 * 64  # the time and class tokens, which the formula leaves out
+@pytest.mark.parametrize("preset", ["rin_tiny", "rin_imagenet128", "rin_imagenet256", "rin_512"])
+def test_multiply_accumulates_are_those_that_torch_counts(preset: str) -> None:
+    with torch.device("meta"):
+        network = timm.create_model(preset)
+        x, gamma = torch.empty(1, 3, network.image_size, network.image_size), torch.empty(1)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(x, gamma, torch.empty(1, dtype=torch.long))
+    width, classes = network.latent_dim, network.num_classes
+    condition = width * width // 4 + width**2 + classes * width  # the time and class tokens, left out by the formula
     assert counter.get_total_flops() == 2 * (cost.forward_macs(network) + condition)
 
 
@@ -139,6 +143,11 @@ def test_previous_latents_matter_once_their_norm_has_a_scale() -> None:
     nn.init.ones_(network.previous_norm.weight)
     assert torch.equal(network(x, gamma, label).prediction, without.prediction)  # LN(FFN(LN(0))) = 0 with zero biases
     assert (network(x, gamma, label, torch.randn(3, 8, 32)).prediction - without.prediction).abs().max() > 1e-3
+    nn.init.normal_(network.previous.contract.bias)  # as after training: LN(FFN(LN(0))) is one vector for all latents
+    constant = network.previous_norm(network.previous.contract.bias)
+    assert constant.abs().min() > 0
+    added = network.condition(gamma, label, None) - tiny().condition(gamma, label, None)
+    torch.testing.assert_close(added, constant.expand(3, 8, 32), atol=1e-6, rtol=0)
 
 
 def test_order_of_learned_latents_does_not_matter() -> None:
@@ -256,6 +265,12 @@ def test_dropout_and_drop_path_act_in_training_alone() -> None:
         ({"latents": 2}, "latents=2 leaves none to learn"),
         ({"latent_dim": 36, "latent_heads": 4}, "latent_dim=36 is not a multiple of 8"),
         ({"frames": 4, "context_frames": 4}, "context_frames=4 of frames=4"),
+        ({"blocks": []}, r"blocks=\[\] must hold"),
+        ({"blocks": [1, -1]}, r"blocks=\[1, -1\] must hold"),
+        ({"dropout": 1.0}, r"dropout=1.0 must be a probability in \[0, 1\)"),
+        ({"drop_path": -0.1}, "drop_path=-0.1 must be a probability"),
+        ({"latent_mlp_ratio": 0}, "latent_mlp_ratio=0 must be positive"),
+        ({"interface_dim": 0}, "interface_dim=0 must be positive"),
     ],
 )
 def test_sizes_that_do_not_fit(options: dict[str, object], message: str) -> None:

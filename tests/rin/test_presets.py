@@ -27,6 +27,23 @@ def test_options_override_the_row() -> None:
     assert (network.num_classes, network.in_channels, network.num_latents) == (0, 1, 9)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": "wide"}, "rin_tiny: image_size='wide' must be a whole number"),
+        ({"latents": 8.5}, "rin_tiny: latents=8.5 must be a whole number"),
+        ({"latents": True}, "rin_tiny: latents=True must be a whole number"),
+        ({"dropout": "some"}, "rin_tiny: dropout='some' must be a number"),
+        ({"blocks": 3}, "rin_tiny: blocks=3 must be a list of whole numbers"),
+        ({"blocks": [1, 1.5]}, r"rin_tiny: blocks=\[1, 1.5\] must be a list of whole numbers"),
+        ({"sinusoidal_init": 1}, "rin_tiny: sinusoidal_init=1 must be true or false"),
+    ],
+)
+def test_options_of_another_type(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        timm.create_model("rin_tiny", **options)
+
+
 def test_weights_by_path_and_shipped_ones(tmp_path: Path) -> None:
     network = timm.create_model("rin_tiny")
     save_file(network.state_dict(), tmp_path / "mine.safetensors")
