@@ -8,10 +8,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning_binding.errors import InputError
 from lightning_binding.export import load
 from lightning_binding.images import make_grid, save_png
-from lightning_binding.names import did_you_mean
 from lightning_binding.pretrained import load_pretrained
 from lightning_binding.rin.module import RINDiffusion
-from lightning_binding.rin.samplers import SAMPLERS
+from lightning_binding.rin.sampling import find_sampler
+from lightning_binding.weights import read_checkpoint
 
 
 def sample(
@@ -34,7 +34,7 @@ def sample(
             given. Averaged weights are used where the run had an `EMA` callback.
         num: Number of pictures.
         steps: Sampling steps; the model's own setting when not given.
-        sampler: Sampler, such as ddim, ddpm or heun; the model's own when not given.
+        sampler: Sampler, such as ddim, ddpm or heun, or the import path of one; the model's own when not given.
         label: Class or classes, used in turn; all classes in turn when not given.
         guidance: Guidance scale; the model's own when not given.
         seed: Seed of the noise: the same seed gives the same pictures.
@@ -47,28 +47,48 @@ def sample(
         Path of the grid.
 
     Raises:
-        InputError: If the file, the sampler or a label is not valid.
+        InputError: If the file, the sampler, a label, a number or the device is not valid.
     """
     if num < 1:
         raise InputError(f"--num {num}: there must be at least one picture.")
-    if sampler is not None and sampler not in SAMPLERS:
-        raise InputError(f"--sampler {sampler} is unknown{did_you_mean(sampler, SAMPLERS)}")
+    if batch_size < 1 or scale < 1:
+        raise InputError(f"--batch_size {batch_size} and --scale {scale} must be 1 or more.")
+    find_sampler(sampler or "ddim")
     module = load(ckpt_path) if ckpt_path else load_pretrained("rin_emoji32")
     if not isinstance(module, RINDiffusion):
         raise InputError(f"{ckpt_path} holds a {type(module).__name__}, which draws no pictures.")
+    if label and not module.num_classes:
+        raise InputError(f"--label {label}: the model is unconditional; leave the option out.")
     module.sampling.sampler = sampler or module.sampling.sampler
     module.sampling.guidance = module.sampling.guidance if guidance is None else guidance
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    module.to(device)
+    try:
+        module.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch's, for a name that is none and for a device that is absent
+        raise InputError(f"--device {device} cannot be used ({str(error).splitlines()[0]}).") from error
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: the folder cannot be made ({error}).") from error
     labels = torch.tensor(label).repeat(-(-num // len(label)))[:num] if label else None
     generator = torch.Generator(device).manual_seed(seed)
     pictures = module.sample(
         num, label=labels, steps=steps, generator=generator, batch_size=batch_size, progress=True
     ).cpu()
-    folder = Path(out)
     for index, picture in enumerate(pictures):
         save_png(picture, folder / f"image-{index:05d}.png")
     grid = save_png(make_grid(pictures), folder / "grid.png", scale)
-    rank_zero_info(f"{num} pictures, {steps or module.sampling.steps} steps of {module.sampling.sampler}: {grid}")
+    taken = f"{module.sampling.steps if steps is None else steps} steps of {module.sampling.sampler}"
+    rank_zero_info(f"{num} pictures, {taken}, {_weights(ckpt_path)}: {grid}")
     return grid
+
+
+def _weights(ckpt_path: str | None) -> str:
+    """Which weights a file gives."""
+    if ckpt_path is None:
+        return "the model that ships with the package"
+    if Path(ckpt_path).suffix == ".safetensors":
+        return "exported weights"
+    return "averaged (EMA) weights" if "averaging_state" in read_checkpoint(ckpt_path) else "raw weights, without EMA"

@@ -4,6 +4,7 @@ Follows section 3 of the paper (arXiv 2212.11972) and `models/image_diffusion_mo
 scaling is that of arXiv 2301.10972. torch only: it is used without Lightning too.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,6 +41,9 @@ class Diffusion:
         normalize_input: Divide the network's input by its standard deviation, for each example (with b < 1).
         self_conditioning: Share of training examples that see the latents of a first pass.
         label_dropout: Share of training examples whose label is replaced by the null label.
+
+    Raises:
+        InputError: If the input scale is not positive or a share lies outside [0, 1].
     """
 
     def __init__(
@@ -51,6 +55,11 @@ class Diffusion:
         self_conditioning: float = 0.9,
         label_dropout: float = 0.0,
     ) -> None:
+        if not (input_scale > 0 and math.isfinite(input_scale)):
+            raise InputError(f"input_scale={input_scale} must be positive; 1 leaves the data in [-1, 1].")
+        for name, share in (("self_conditioning", self_conditioning), ("label_dropout", label_dropout)):
+            if not 0 <= share <= 1:
+                raise InputError(f"{name}={share} must be a share of the examples, in [0, 1].")
         self.schedule, self.objective = schedule, objective
         self.input_scale, self.normalize_input = input_scale, normalize_input
         self.self_conditioning, self.label_dropout = self_conditioning, label_dropout

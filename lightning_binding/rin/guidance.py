@@ -9,6 +9,15 @@ from lightning_binding.errors import InputError
 from lightning_binding.rin.trajectory import Denoiser
 
 
+def check_guidance(scale: float, interval: tuple[float, float]) -> None:
+    """Raises an `InputError` unless the scale is finite and the interval lies within [0, 1]."""
+    low, high = interval
+    if not math.isfinite(scale):
+        raise InputError(f"scale={scale} of guidance must be a finite number; 0 is no guidance.")
+    if not 0 <= low <= high <= 1:
+        raise InputError(f"interval=({low}, {high}) of guidance must satisfy 0 <= low <= high <= 1: it is in gamma.")
+
+
 def guided(
     conditional: Denoiser,
     unconditional: Denoiser,
@@ -35,11 +44,8 @@ def guided(
     Raises:
         InputError: If `scale` is not finite or the interval is not within [0, 1].
     """
+    check_guidance(scale, interval)
     low, high = interval
-    if not math.isfinite(scale):
-        raise InputError(f"scale={scale} of guidance must be a finite number; 0 is no guidance.")
-    if not 0 <= low <= high <= 1:
-        raise InputError(f"interval=({low}, {high}) of guidance must satisfy 0 <= low <= high <= 1: it is in gamma.")
     if scale == 0:
         return conditional
     everywhere = low == 0 and high == 1

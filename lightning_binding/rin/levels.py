@@ -43,6 +43,14 @@ class Level:
         return 0.5 * (math.log(max(self.gamma, VARIANCE_MIN)) - math.log(max(1 - self.gamma, VARIANCE_MIN)))
 
 
+def check_settings(steps: int, time_difference: float = 0.0) -> None:
+    """Raises an `InputError` unless there is a step at least, and the time difference, in steps, is none or ahead."""
+    if steps < 1 or steps != int(steps):
+        raise InputError(f"steps={steps} must be a whole number of at least 1.")
+    if not (time_difference >= 0 and math.isfinite(time_difference)):
+        raise InputError(f"time_difference={time_difference} must be at least 0; it is counted in steps, 0 is none.")
+
+
 def levels(steps: int, schedule: Schedule, time_difference: float = 0.0) -> list[tuple[Level, Level]]:
     """The pairs of levels of N steps: t = 1 - i / N, t' = max(1 - (i + 1 + td) / N, 0), i = 0 … N - 1.
 
@@ -60,10 +68,7 @@ def levels(steps: int, schedule: Schedule, time_difference: float = 0.0) -> list
     Raises:
         InputError: If `steps` or `time_difference` are out of range, or the schedule is none.
     """
-    if steps < 1 or steps != int(steps):
-        raise InputError(f"steps={steps} must be a whole number of at least 1.")
-    if not (time_difference >= 0 and math.isfinite(time_difference)):
-        raise InputError(f"time_difference={time_difference} must be at least 0; it is counted in steps, 0 is none.")
+    check_settings(steps, time_difference)
     now = [1 - i / steps for i in range(int(steps))]
     then = [max(1 - (i + 1 + time_difference) / steps, 0.0) for i in range(int(steps))]
     gamma_now = schedule(torch.tensor(now, dtype=torch.float64)).tolist()

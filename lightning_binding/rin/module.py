@@ -24,7 +24,8 @@ class RINDiffusion(BindingModule):
     """Trains a Recurrent Interface Network as a diffusion model, and samples from it.
 
     Args:
-        network: Name of a preset in timm's registry (`timm.list_models("rin_*")`), or a network of a RIN's call.
+        network: Name of a preset in timm's registry (`timm.list_models("rin_*")`), or a network of a RIN's call, with
+            its attributes `image_size`, `in_channels` and `num_classes`.
         network_options: Arguments that override those of the preset, such as `{num_classes: 100}`.
         schedule: Noise schedule gamma(t) in training; None is the paper's sigmoid of temperature 0.9.
         objective: What the network predicts: `Epsilon`, `X0`, `V` or `Flow`; None is `Epsilon`, as in the paper.
@@ -58,6 +59,7 @@ class RINDiffusion(BindingModule):
         super().__init__(optimizer, scheduler, init_from, compile)
         self.save_hyperparameters()
         self.network = create_network(network, network_options or {}) if isinstance(network, str) else network
+        check_denoiser(self.network)
         self.diffusion = Diffusion(
             schedule or Sigmoid(),
             objective or Epsilon(),
@@ -114,21 +116,23 @@ class RINDiffusion(BindingModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The same loss, with draws that are the same in every validation."""
-        generator = torch.Generator(self.device).manual_seed(batch_idx)
-        loss = self.losses(batch, generator).mean()
+        loss = self.losses(batch, self._generator_of(batch_idx)).mean()
         self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch["image"]))
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss on the test set."""
-        generator = torch.Generator(self.device).manual_seed(batch_idx)
-        loss = self.losses(batch, generator).mean()
+        loss = self.losses(batch, self._generator_of(batch_idx)).mean()
         self.log("test/loss", loss, sync_dist=True, batch_size=len(batch["image"]))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One sample for each label of the batch, uint8 (B, C, H, W)."""
-        generator = torch.Generator(self.device).manual_seed(batch_idx)
         label = batch.get("label") if self.num_classes else None
-        return self.sample(len(batch["image"]), label=label, generator=generator)
+        return self.sample(len(batch["image"]), label=label, generator=self._generator_of(batch_idx))
+
+    def _generator_of(self, batch_idx: int) -> torch.Generator:
+        """The draws of a batch of evaluation: the same whenever it is evaluated, other ones on every rank."""
+        ranks = 1 if self._trainer is None else self._trainer.world_size
+        return torch.Generator(self.device).manual_seed(batch_idx * ranks + self.global_rank)
 
     @torch.no_grad()
     def sample(
@@ -155,8 +159,11 @@ class RINDiffusion(BindingModule):
             uint8 pictures (num, C, H, W) on the module's device.
 
         Raises:
-            InputError: If a label is outside the classes.
+            InputError: If a label is outside the classes, or a number is not positive.
         """
+        if num < 1 or batch_size < 1:
+            raise InputError(f"num={num} and batch_size={batch_size} must be 1 or more.")
+        steps = self.sampling.steps if steps is None else steps
         generator = generator or torch.Generator(self.device).manual_seed(0)
         if self.num_classes:
             label = torch.arange(num) % self.num_classes if label is None else label
@@ -172,7 +179,7 @@ class RINDiffusion(BindingModule):
         def advance(step: int, x_0: Tensor) -> None:
             bar.update()
 
-        with tqdm(total=len(batches) * (steps or self.sampling.steps), desc="sampling", disable=not progress) as bar:
+        with tqdm(total=len(batches) * steps, desc="sampling", disable=not progress) as bar:
             for index, size in enumerate(batches):
                 noise = torch.randn(size, *self.image_shape, device=self.device, generator=generator)
                 x_0 = self.sampling(
@@ -187,6 +194,16 @@ class RINDiffusion(BindingModule):
                 pictures.append(self.diffusion.to_images(x_0))
         self.network.train(training)
         return torch.cat(pictures)
+
+
+def check_denoiser(network: nn.Module) -> None:
+    """Raises an `InputError` if a network cannot say which pictures it is for, as other models of timm cannot."""
+    missing = [name for name in ("image_size", "in_channels", "num_classes") if not hasattr(network, name)]
+    if missing:
+        raise InputError(
+            f"network: a {type(network).__name__} is no denoiser, it has no {' and no '.join(missing)}; expected a RIN "
+            "(`rin_cifar10`, …) or a network with its call and these attributes."
+        )
 
 
 def create_network(name: str, options: dict[str, Any]) -> nn.Module:

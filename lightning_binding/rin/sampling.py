@@ -1,14 +1,17 @@
 """How a trained network is sampled: the sampler, its steps, guidance."""
 
+import importlib
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from lightning_binding.errors import InputError
+from lightning_binding.names import did_you_mean
 from lightning_binding.rin.diffusion import Diffusion, Network
-from lightning_binding.rin.guidance import guided
-from lightning_binding.rin.samplers import SAMPLERS, Denoiser
+from lightning_binding.rin.guidance import check_guidance, guided
+from lightning_binding.rin.levels import check_settings
+from lightning_binding.rin.samplers import SAMPLERS, Denoiser, Sampler
 from lightning_binding.rin.schedules import Schedule, ShiftedCosine
 
 
@@ -16,7 +19,8 @@ class Sampling:
     """The settings of a sampler, and its call.
 
     Args:
-        sampler: Name in `rin.samplers.SAMPLERS` (`ddim`, `ddpm`, `heun`, …), or a function of their signature.
+        sampler: Name in `rin.samplers.SAMPLERS` (`ddim`, `ddpm`, `heun`, …), or the import path of a function of their
+            signature, such as `my_package.my_sampler`.
         steps: Sampling steps.
         schedule: gamma(t) in sampling, which need not be that of training; None is the original's cosine.
         guidance: Scale w in (1 + w) conditional - w unconditional; 0 is none.
@@ -25,7 +29,7 @@ class Sampling:
         clip: Clip x_0 to the range of the data at every step.
 
     Raises:
-        InputError: If the sampler's name is unknown.
+        InputError: If the sampler is unknown or a setting out of range.
     """
 
     def __init__(
@@ -38,8 +42,9 @@ class Sampling:
         time_difference: float = 0.0,
         clip: bool = True,
     ) -> None:
-        if sampler not in SAMPLERS:
-            raise InputError(f"unknown sampler {sampler!r}; known are {', '.join(sorted(SAMPLERS))}.")
+        find_sampler(sampler)
+        check_settings(steps, time_difference)
+        check_guidance(guidance, guidance_interval)
         self.sampler, self.steps, self.schedule = sampler, steps, schedule or ShiftedCosine()
         self.guidance, self.guidance_interval = guidance, guidance_interval
         self.time_difference, self.clip = time_difference, clip
@@ -72,22 +77,23 @@ class Sampling:
         Returns:
             x_0 in [-b, b], of the shape of `noise`.
         """
+        carry = diffusion.self_conditioning > 0  # latents that training never saw are not to be trusted in sampling
 
         def conditioned(label: Tensor | None) -> Denoiser:
             def denoise(x: Tensor, gamma: Tensor, latents: Tensor | None) -> tuple[Tensor, Tensor | None]:
                 prediction, latents, _ = network(diffusion.network_input(x), gamma, label, latents, context)
                 assert prediction is not None
-                return prediction.float(), latents
+                return prediction.float(), latents if carry else None
 
             return denoise
 
         denoise = conditioned(label)
         if self.guidance != 0 and label is not None:
             denoise = guided(denoise, conditioned(None), self.guidance, self.guidance_interval)
-        return SAMPLERS[self.sampler](
+        return find_sampler(self.sampler)(
             denoise,
             noise,
-            steps=steps or self.steps,
+            steps=self.steps if steps is None else steps,
             schedule=self.schedule,
             objective=diffusion.objective,
             clip=diffusion.input_scale if self.clip else None,
@@ -95,3 +101,21 @@ class Sampling:
             generator=generator,
             on_step=on_step,
         )
+
+
+def find_sampler(name: str) -> Sampler:
+    """The sampler of a name in `SAMPLERS`, or of an import path.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if name in SAMPLERS:
+        return SAMPLERS[name]
+    module, dot, function = name.rpartition(".")
+    try:
+        found: Sampler | None = getattr(importlib.import_module(module), function) if dot else None
+    except (ImportError, AttributeError):
+        found = None
+    if not callable(found):
+        raise InputError(f"unknown sampler {name!r}{did_you_mean(name, SAMPLERS)}")
+    return found

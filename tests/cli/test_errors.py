@@ -74,6 +74,11 @@ OPTIONS = {
     "--model RINDiffusion --model.network rin_tinny": "unknown network 'rin_tinny'; did you mean rin_tiny",
     "--model RINDiffusion --model.network rin_tiny --model.network_options {heads: 2}": "network_options: rin_tiny has "
     "no option 'heads'; did you mean",
+    "--model RINDiffusion --model.network rin_tiny --model.network_options {image_size: wide}": "rin_tiny: image_size="
+    "'wide' must be a whole number.",
+    "--model RINDiffusion --model.network resnet18": "network: a ResNet is no denoiser, it has no image_size",
+    "--model RINDiffusion --model.input_scale 0": "input_scale=0.0 must be positive",
+    "--model RINDiffusion --model.sampling Sampling --model.sampling.steps 0": "steps=0 must be a whole number",
     "--model RINDiffusion --model.sampling Sampling --model.sampling.sampler dimm": "unknown sampler 'dimm'",
     # in the data's
     "--data.image_siz 3": "data.init_args.image_siz: ToyData has no argument 'image_siz'; did you mean image_size",
@@ -179,7 +184,7 @@ COMMANDS = {
     "sample --nun 3": "nun is not an option; did you mean num?",
     "sample --num three": "num: got 'three', expected int.",
     "sample --num 0": "--num 0: there must be at least one picture.",
-    "sample --sampler dimm": "--sampler dimm is unknown; did you mean ddim",
+    "sample --sampler dimm": "unknown sampler 'dimm'; did you mean ddim",
     "sample --ckpt_path nothing.ckpt": "there is no file nothing.ckpt",
     "sample --config nothing.yaml": "--config: there is no file nothing.yaml.",
 }

@@ -9,7 +9,9 @@ from PIL import Image
 
 from lightning_binding import InputError
 from lightning_binding.cli import main
+from lightning_binding.export import save
 from lightning_binding.rin.commands import sample
+from lightning_binding.rin.module import RINDiffusion
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -30,7 +32,7 @@ def test_pictures_without_a_checkpoint(tmp_path: Path) -> None:
     assert not np.array_equal(pixels(grid), pixels(tmp_path / "c" / "grid.png"))
 
 
-def test_a_run_is_exported_and_sampled_from_both_files(tmp_path: Path) -> None:
+def test_a_run_is_exported_and_sampled_from_both_files(tmp_path: Path, told: list[str]) -> None:
     options = ["--model=RINDiffusion", "--model.network=rin_tiny", "--data=EmojiDataModule", "--data.image_size=8"]
     options += ['--model.network_options={"num_classes": 9}', "--trainer.max_steps=2", "--trainer.accelerator=cpu"]
     options += ["--trainer.callbacks+=EMA", "--trainer.limit_val_batches=0", f"--trainer.default_root_dir={tmp_path}"]
@@ -43,6 +45,8 @@ def test_a_run_is_exported_and_sampled_from_both_files(tmp_path: Path) -> None:
         for file in (path, exported)
     ]
     assert np.array_equal(pixels(grids[0]), pixels(grids[1]))
+    assert [line for line in told if line.startswith("3 pictures, 2 steps of ddim, averaged (EMA) weights: ")]
+    assert [line for line in told if line.startswith("3 pictures, 2 steps of ddim, exported weights: ")]
 
 
 def test_labels_samplers_and_guidance_are_used(tmp_path: Path) -> None:
@@ -61,8 +65,13 @@ def test_labels_samplers_and_guidance_are_used(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"num": 0}, "at least one picture"),
-        ({"sampler": "dddim"}, "dddim is unknown.*ddim"),
+        ({"sampler": "dddim"}, "unknown sampler 'dddim'; did you mean ddim"),
         ({"label": [9]}, "9 classes"),
+        ({"steps": 0}, "steps=0 must be a whole number of at least 1"),
+        ({"guidance": float("inf")}, "scale=inf of guidance"),
+        ({"batch_size": 0}, "--batch_size 0"),
+        ({"scale": 0}, "--scale 0"),
+        ({"device": "gpuu"}, "--device gpuu cannot be used"),
         ({"ckpt_path": "nothing.ckpt"}, "no file nothing.ckpt"),
     ],
 )
@@ -70,3 +79,12 @@ def test_what_cannot_be_sampled(tmp_path: Path, options: dict[str, object], mess
     with pytest.raises(InputError, match=message):
         sample(out=str(tmp_path), **options)  # type: ignore[arg-type]
     assert not torch.is_grad_enabled() or not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_and_a_label_of_no_class(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--out .*file/pictures: the folder cannot be made"):
+        sample(num=1, steps=1, out=str(tmp_path / "file" / "pictures"))
+    save(RINDiffusion("rin_tiny", network_options={"num_classes": 0}), tmp_path / "plain.safetensors")
+    with pytest.raises(InputError, match=r"--label \[1\]: the model is unconditional"):
+        sample(str(tmp_path / "plain.safetensors"), label=[1])

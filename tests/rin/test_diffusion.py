@@ -7,8 +7,10 @@ import timm
 import torch
 from torch import Tensor
 
+from lightning_binding import InputError
 from lightning_binding.rin.diffusion import Diffusion
 from lightning_binding.rin.objectives import X0, Epsilon
+from lightning_binding.rin.sampling import Sampling
 from lightning_binding.rin.schedules import Linear, Sigmoid
 
 
@@ -56,6 +58,27 @@ def test_without_self_conditioning_there_is_one_pass() -> None:
     diffusion(self_conditioning=0.0).losses(spy, torch.randn(5, 3, 4, 4))
     assert len(spy.calls) == 1
     assert spy.calls[0]["latents"] is None
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_sampling_carries_latents_only_where_training_did(rate: float) -> None:
+    spy = Spy()
+    Sampling(steps=3)(spy, diffusion(self_conditioning=rate), torch.randn(2, 3, 4, 4))
+    assert [call["latents"] is not None for call in spy.calls] == [False, rate > 0, rate > 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_scale": 0.0}, "input_scale=0.0 must be positive"),
+        ({"input_scale": float("nan")}, "input_scale=nan"),
+        ({"self_conditioning": 1.5}, r"self_conditioning=1.5 must be a share of the examples, in \[0, 1\]"),
+        ({"label_dropout": -0.1}, "label_dropout=-0.1 must be a share"),
+    ],
+)
+def test_options_out_of_range(options: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        diffusion(**options)
 
 
 def test_dropped_labels_are_null_in_both_passes() -> None:

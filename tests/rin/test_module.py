@@ -1,6 +1,7 @@
 """RINDiffusion as a LightningModule: it trains, samples, saves, and comes back as it was."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -178,6 +179,30 @@ def test_unknown_networks(name: str) -> None:
 def test_unknown_network_option() -> None:
     with pytest.raises(InputError, match=r"no option 'latent'.*latents"):
         RINDiffusion("rin_tiny", network_options={"latent": 4})
+
+
+def test_a_network_that_is_no_denoiser() -> None:
+    with pytest.raises(InputError, match=r"a Linear is no denoiser, it has no image_size and no in_channels"):
+        RINDiffusion(torch.nn.Linear(1, 1))
+
+
+def test_ranks_predict_other_pictures(tmp_path: Path) -> None:
+    model = module()
+    draw = lambda: model.predict_step({"image": torch.zeros(2), "label": torch.tensor([1, 1])}, 0)  # noqa: E731
+    first, again = draw(), draw()
+    assert torch.equal(first, again)
+    pictures = []
+    for rank in range(2):
+        model._trainer = SimpleNamespace(world_size=2, global_rank=rank)  # type: ignore[assignment]
+        pictures.append(draw())
+    assert torch.equal(pictures[0], first)
+    assert not torch.equal(pictures[1], first)
+
+
+def test_no_pictures_of_no_size() -> None:
+    for options in ({"num": 0}, {"num": 2, "batch_size": 0}, {"num": 2, "steps": 0}):
+        with pytest.raises(InputError, match=r"must be (1 or more|a whole number)"):
+            module().sample(**options)  # type: ignore[operator]
 
 
 def test_labels_outside_the_classes(tmp_path: Path) -> None:
