@@ -1,5 +1,7 @@
 """The frames that labels are propagated from: the first and the last few, with their labels."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from lightning_binding.crw.windows import to_blocks
@@ -33,6 +35,13 @@ class Memory:
             self._labels[1 + self._oldest] = labels.flatten(0, 1)
             self._oldest = (self._oldest + 1) % self._size
             self.count = max(self.count, self._oldest or self._size)
+
+    def renew(self, frames: Sequence[Tensor]) -> None:
+        """Replaces features (h, w, C): of the first frame, then of the last ones, oldest first; labels stay."""
+        self.first = frames[0][None]
+        self._blocks[:] = to_blocks(self.first)
+        for age, frame in enumerate(reversed(frames[1:]), 1):
+            self._blocks[:, :, (self._oldest - age) % self._size] = to_blocks(frame[None])[:, :, 0]
 
     @property
     def blocks(self) -> Tensor:

@@ -84,15 +84,24 @@ def propagate_frames(
                 f"frame {time} has features {tuple(frame.shape)}, and the labels are {tuple(labels.shape)}: expected "
                 f"(C, {labels.shape[0]}, {labels.shape[1]}). Labels are given at the resolution of the features."
             )
-        frame = frame if frame.dtype == torch.float64 else frame.float()
-        frame = F.normalize(frame, dim=0).permute(1, 2, 0).contiguous()
+        frame = _unit(frame)
         if memory is None:
             found = labels.to(frame.device)
             memory = Memory(frame, found, settings.context, settings.pad_with_first_frame)
         else:
+            renewed = None if renew is None else renew([0, *range(max(1, time - settings.context), time)])
+            if renewed is not None:
+                memory.renew([_unit(each) for each in renewed])
             found = _step(frame, memory, settings)
+            found = found if amend is None else amend(time, found)
             memory.add(frame, found)
         yield found
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Features (C, h, w) as unit vectors (h, w, C), in float32 at least."""
+    features = features if features.dtype == torch.float64 else features.float()
+    return F.normalize(features, dim=0).permute(1, 2, 0).contiguous()
 
 
 def _step(query: Tensor, memory: Memory, settings: PropagationSettings) -> Tensor:
