@@ -45,6 +45,20 @@ def test_the_last_maps_are_held_with_their_labels(size: int, filled: bool) -> No
     assert torch.equal(memory.first[0], frames[0])
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("filled", [True, False])
+def test_renewed_features_are_those_that_were_held_from_the_start(size: int, filled: bool) -> None:
+    old, new, shares = maps(16)[:8], maps(16)[8:], labels(8)
+    memory, expected = (Memory(frames[0], shares[0], size, filled) for frames in (old, new))
+    for time in range(1, 8):
+        memory.add(old[time], shares[time])
+        expected.add(new[time], shares[time])
+        memory.renew([new[0], *new[max(1, time + 1 - size) : time + 1]])
+        assert torch.equal(memory.blocks, expected.blocks)
+        assert torch.equal(memory.labels, expected.labels)
+    assert torch.equal(memory.first[0], new[0])
+
+
 def test_without_a_context_the_first_frame_is_all() -> None:
     memory = Memory(maps(1)[0], labels(1)[0], 0, True)
     memory.add(maps(2)[1], labels(2)[1])
