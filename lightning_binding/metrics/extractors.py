@@ -1,5 +1,7 @@
 """What turns pictures into the features that sets of them are compared in."""
 
+import functools
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,20 @@ class Extractor(nn.Module):
 
     Attributes:
         name: What log keys call it; None for the standard one, whose distance is FID.
-        protocol: Everything that changes its features, for cached statistics.
+        preprocessing: What it does to pictures, in a word; `protocol` adds the weights.
     """
 
     name: str | None = None
-    protocol: str
+    preprocessing: str = ""
+
+    @functools.cached_property
+    def protocol(self) -> str:
+        """Everything that changes its features, for statistics that are kept: preprocessing and weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return f"{self.preprocessing}-{digest.hexdigest()[:8]}"
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, d) and logits (N, classes) of uint8 pictures (N, 3, H, W)."""
@@ -61,10 +72,10 @@ class Inception(Extractor):
             downloads it, where there is a network.
 
     Raises:
-        InputError: If there is no such file.
+        InputError: If there is no such file, or it holds other weights.
     """
 
-    protocol = "inception-2015-12-05-tf1-resize"
+    preprocessing = "inception-2015-12-05-tf1-resize"
 
     def __init__(self, weights_path: str | None = None) -> None:
         super().__init__()
@@ -81,6 +92,10 @@ class Inception(Extractor):
             raise InputError(
                 f"the Inception weights could not be downloaded ({error}): bring {INCEPTION_FILE} of torch-fidelity's "
                 "release v0.2.0 to this machine and give its path as weights_path."
+            ) from error
+        except Exception as error:  # torch raises a different class for every kind of damage
+            raise InputError(
+                f"weights_path: {weights_path} does not hold the weights of Inception; expected {INCEPTION_FILE}."
             ) from error
         self.requires_grad_(False).train()
 
@@ -100,7 +115,7 @@ class TimmExtractor(Extractor):
         checkpoint_path: Weights to load; None takes the model's pretrained ones.
 
     Raises:
-        InputError: If the name is unknown or the file missing.
+        InputError: If the name is unknown, or the file missing or of another model.
     """
 
     mean: Tensor
@@ -116,19 +131,21 @@ class TimmExtractor(Extractor):
         try:
             self.network: Any = timm.create_model(model, **weights)
         except (OSError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             if checkpoint_path is None:
                 raise InputError(
-                    f"the weights of {model} could not be downloaded: bring them to this machine and give their "
-                    "path as checkpoint_path."
+                    f"the weights of {model} could not be downloaded ({reason}): bring them to this "
+                    "machine and give their path as checkpoint_path."
                 ) from error
-            raise
+            raise InputError(
+                f"checkpoint_path: {checkpoint_path} does not hold weights of {model} ({reason})."
+            ) from error
         config: dict[str, Any] = resolve_model_data_config(self.network)  # type: ignore[no-untyped-call]
         self.size: tuple[int, int] = tuple(config["input_size"][1:])
         self.register_buffer("mean", 255 * torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
-        self.name = model.split(".")[0]
-        source = Path(checkpoint_path).name if checkpoint_path else "pretrained"
-        self.protocol = f"{model}-{source}-{self.size[0]}px"
+        self.name = model.replace(".", "_")
+        self.preprocessing = f"{model}-{self.size[0]}px"
         self.requires_grad_(False).train()
 
     @torch.no_grad()

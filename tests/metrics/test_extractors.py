@@ -50,8 +50,27 @@ def test_timm_extractor_is_the_model_on_its_own_input() -> None:
 def test_weights_by_path_change_the_protocol(tmp_path: Path) -> None:
     save_file(timm.create_model("emoji_resnet").state_dict(), tmp_path / "mine.safetensors")
     mine = TimmExtractor("emoji_resnet", str(tmp_path / "mine.safetensors"))
-    assert "mine.safetensors" in mine.protocol
     assert mine.protocol != TimmExtractor("emoji_resnet").protocol
+    assert mine.protocol == TimmExtractor("emoji_resnet", str(tmp_path / "mine.safetensors")).protocol
+    save_file(timm.create_model("emoji_resnet").state_dict(), tmp_path / "mine.safetensors")  # other ones, in its place
+    assert mine.protocol != TimmExtractor("emoji_resnet", str(tmp_path / "mine.safetensors")).protocol
+
+
+def test_weights_of_another_model(tmp_path: Path) -> None:
+    save_file({"conv.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"other.safetensors does not hold weights of emoji_resnet"):
+        TimmExtractor("emoji_resnet", str(tmp_path / "other.safetensors"))
+    for content in (b"no weights", b""):
+        (tmp_path / "other.pth").write_bytes(content)
+        with pytest.raises(InputError, match=r"other.pth does not hold the weights of Inception"):
+            Inception(str(tmp_path / "other.pth"))
+
+
+def test_the_name_tells_pretrained_weights_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **options: create(name, num_classes=3))
+    names = [TimmExtractor(f"resnet18.{tag}").name for tag in ("a1_in1k", "tv_in1k")]
+    assert names == ["resnet18_a1_in1k", "resnet18_tv_in1k"]  # a dot would be an attribute in a checkpoint's filename
 
 
 @pytest.mark.parametrize(
