@@ -89,6 +89,10 @@ class BindingDataModule(LightningDataModule):
         """The same images as validation."""
         return self._exact(self.eval_set())
 
+    def predict_dataloader(self) -> DataLoader[ImageBatch]:
+        """The same images as validation; a generative model draws one picture for each label."""
+        return self._exact(self.eval_set())
+
     def reference_dataloader(self) -> DataLoader[ImageBatch]:
         """The training images without augmentation, each once: the real side of a Fréchet distance."""
         return self._exact(self.reference_set())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 
 from lightning_binding.data.base import BindingDataModule
@@ -144,8 +145,10 @@ class ImageFolderDataModule(BindingDataModule):
         return self._set(self._sides[1])
 
     def cache_key(self) -> str:
-        """The folder too."""
-        return f"{super().cache_key()}-{self.train_root}"
+        """The folder, which files of it, their labels, and how they are decoded."""
+        files = self._sides[0]
+        content = repr(self.decoder).encode() + files.path.tobytes() + files.label.tobytes()
+        return f"{super().cache_key()}-{hashlib.sha256(content).hexdigest()[:8]}-{self.train_root}"
 
     def reference_set(self) -> FolderSet:
         """The training images as they are."""

@@ -57,6 +57,22 @@ def test_imagenets_layout(tmp_path):
     assert batch["image"].shape == (4, 3, SIZE, SIZE)
 
 
+def test_predictions_are_of_the_held_out_images(tmp_path):
+    data = module(imagenet(tmp_path))
+    assert read(data.predict_dataloader()) == read(data.val_dataloader())
+
+
+def test_the_cache_key_names_what_the_reference_depends_on(tmp_path):
+    imagenet(tmp_path)
+    key = module(tmp_path).cache_key()
+    assert module(tmp_path, seed=3, batch_size=2, horizontal_flip=False, max_broken=0.5).cache_key() == key
+    changes = [{"image_size": 4}, {"draft": False}, {"background": (0, 0, 0)}, {"exif_orientation": True}]
+    keys = {key, module(tmp_path, unlabelled=True).cache_key(), *(module(tmp_path, **c).cache_key() for c in changes)}
+    assert len(keys) == 6
+    (tmp_path / "train" / "ant" / "0.png").rename(tmp_path / "train" / "ant" / "9.png")  # as many files, but others
+    assert module(tmp_path).cache_key() not in keys
+
+
 def test_a_val_root_elsewhere_may_lack_classes(tmp_path):
     imagenet(tmp_path / "here")
     put(tmp_path / "there" / "cat" / "deep" / "x.JPEG.png", 7)
