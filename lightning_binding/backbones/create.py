@@ -36,9 +36,10 @@ class Backbone(nn.Module):
         index: Place of the layer in the model's `feature_info`.
         stride: Pixels of one step in the features.
         norm: Whether the model's last norm is applied to the features, where it has one.
+        channels_last: Whether pictures are laid out with their channels innermost, and features come out so.
     """
 
-    def __init__(self, network: Any, index: int, stride: int, norm: bool) -> None:
+    def __init__(self, network: Any, index: int, stride: int, norm: bool, channels_last: bool = True) -> None:
         super().__init__()
         info = list(network.feature_info)
         self.layers = [each["module"] for each in info]
@@ -46,7 +47,7 @@ class Backbone(nn.Module):
         configuration = network.pretrained_cfg
         self.mean = tuple(configuration.get("mean", IMAGENET_MEAN))
         self.std = tuple(configuration.get("std", IMAGENET_STD))
-        self._index, self._norm = index, norm
+        self._index, self._norm, self._channels_last = index, norm, channels_last
         self.network = network
 
     @property
@@ -69,6 +70,8 @@ class Backbone(nn.Module):
             (B, channels, H / stride, W / stride) at `layer`.
         """
         index = self._index if index is None else index
+        if self._channels_last:  # the convolutions keep to it, whatever the layout of their weights
+            images = images.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.network.forward_intermediates(
             images, indices=[index], norm=self._norm, stop_early=True, intermediates_only=True
         )[0]
@@ -84,6 +87,7 @@ def create_backbone(
     weights: str | Path | None = None,
     padding: Padding | None = None,
     norm: bool = True,
+    channels_last: bool = True,
     **options: Any,
 ) -> Backbone:
     """A timm model as a map of features.
@@ -101,6 +105,7 @@ def create_backbone(
         weights: File of weights in any form that timm reads for this model (its own, or those of the original code).
         padding: How convolutions pad, as torch's `padding_mode`: `reflect` in CRW; None leaves it.
         norm: Apply the model's last norm to the features, where it has one.
+        channels_last: Lay pictures out with their channels innermost, which convolutions are faster with.
         **options: Further arguments of the model.
 
     Raises:
@@ -132,7 +137,7 @@ def create_backbone(
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and _pads(module):
                 module.padding_mode = padding
-    backbone = Backbone(network, index, stride or own, norm)
+    backbone = Backbone(network, index, stride or own, norm, channels_last)
     _check_stride(name, backbone, own)
     return backbone
 
@@ -168,6 +173,8 @@ def layer_index(name: str, layers: Sequence[str], layer: str | int | None) -> in
         return len(layers) - 1
     if isinstance(layer, str) and layer in layers:
         return layers.index(layer)
+    if isinstance(layer, str) and layer.removeprefix("-").isdecimal():  # as the command line gives it
+        layer = int(layer)
     if isinstance(layer, int) and -len(layers) <= layer < len(layers):
         return layer % len(layers)
     raise InputError(f"{name} has no layer {layer!r}; it has {', '.join(layers)}.")

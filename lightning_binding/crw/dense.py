@@ -22,6 +22,7 @@ class DenseGrid(nn.Module):
         scale: Range of the share of a frame's area that its crop keeps, in (0, 1].
         ratio: Range of that crop's width over its height.
         guard: Whether walks end in a second view of the first frame; without it, nodes may learn their place alone.
+        per_frame: Whether every frame has a crop of its own; otherwise a clip has one, and the second view another.
 
     Raises:
         InputError: If the range of the crop is empty.
@@ -33,16 +34,21 @@ class DenseGrid(nn.Module):
         scale: tuple[float, float] = (0.4, 1.0),
         ratio: tuple[float, float] = (0.8, 1.25),
         guard: bool = True,
+        per_frame: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < scale[0] <= scale[1] <= 1:
             raise InputError(f"scale={scale} must be a range within (0, 1].")
-        self.frame_size, self.scale, self.ratio, self.guard = frame_size, scale, ratio, guard
+        self.frame_size, self.scale, self.ratio = frame_size, scale, ratio
+        self.guard, self.per_frame = guard, per_frame
 
     def forward(self, video: Tensor, encoder: Encoder, generator: torch.Generator | None = None) -> Nodes:
         """Encodes a video (B, T, 3, H, W), and its first frame again; see `Nodes`."""
         batch, time = video.shape[:2]
-        boxes = random_crops((batch, time + self.guard), self.scale, self.ratio, video, generator)
+        crops = (time if self.per_frame else 1) + self.guard
+        boxes = random_crops((batch, crops), self.scale, self.ratio, video, generator)
+        if not self.per_frame:
+            boxes = torch.cat([boxes[:, :1].expand(-1, time, -1), boxes[:, 1:]], 1)
         frames = torch.cat([video, video[:, :1]], 1) if self.guard else video
         pictures = resample(frames.flatten(0, 1), boxes.flatten(0, 1)[:, None], self.frame_size)[:, 0]
         features = encoder(pictures)
