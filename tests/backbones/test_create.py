@@ -41,6 +41,22 @@ def test_features_have_the_asked_stride(name: str, options: dict[str, object], s
     assert features(name, **options).shape[1:] == shape
 
 
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_the_layout_in_memory_changes_no_feature(name: str) -> None:
+    found = {}
+    for channels_last in (True, False):
+        torch.manual_seed(0)
+        backbone = create_backbone(name, channels_last=channels_last)
+        features = backbone(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
+        features.square().mean().backward()
+        found[channels_last] = [features, *(parameter.grad for parameter in backbone.parameters())]
+    for one, other in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    if name == "resnet18":
+        assert found[True][0].is_contiguous(memory_format=torch.channels_last)
+        assert not found[False][0].is_contiguous(memory_format=torch.channels_last)
+
+
 def test_dinov2_takes_any_multiple_of_its_patch() -> None:
     assert features("vit_small_patch14_dinov2", (70, 98), layer="blocks.1").shape[1:] == (384, 5, 7)
 

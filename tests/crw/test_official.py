@@ -13,6 +13,8 @@ from lightning_binding.crw.module import ContrastiveRandomWalk
 from lightning_binding.crw.official import ARGUMENTS, load_official, official_state_dict, renamed
 from lightning_binding.errors import InputError
 
+ROUNDING = {"rtol": 1e-4, "atol": 1e-4}  # another layout in memory sums in another order
+
 
 class From3D(nn.Module):
     """Where the original code keeps its network, `encoder.model`."""
@@ -91,8 +93,8 @@ def test_the_network_is_that_of_the_original(prefix: str, old: bool, tmp_path: P
     images = torch.rand(2, 3, 64, 96)
     third, fourth = original.layers(images)
     with torch.no_grad():
-        torch.testing.assert_close(module.backbone(images), fourth)
-        torch.testing.assert_close(module.backbone(images, module.eval_layer), third)
+        torch.testing.assert_close(module.backbone(images), fourth, **ROUNDING)
+        torch.testing.assert_close(module.backbone(images, module.eval_layer), third, **ROUNDING)
         pooled = fourth.mean((2, 3))
         torch.testing.assert_close(module.head(pooled), original.selfsim_fc(pooled))
     assert fourth.shape == (2, 512, 8, 12)
@@ -106,7 +108,7 @@ def test_frames_are_normalised_as_the_original_does_at_test_time(tmp_path: Path)
     frames = torch.randint(256, (1, 3, 40, 48), dtype=torch.uint8)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = original.layers((frames / 255 - mean[:, None, None]) / std[:, None, None])[0]
-    torch.testing.assert_close(module.encode(frames), expected)
+    torch.testing.assert_close(module.encode(frames), expected, **ROUNDING)
 
 
 def test_the_layers_that_propagation_needs_are_enough(tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_the_layers_that_propagation_needs_are_enough(tmp_path: Path) -> None:
     load_official(module, written(tmp_path / "pretrained.pth", original, old=True))
     images = torch.rand(1, 3, 32, 40)
     with torch.no_grad():
-        torch.testing.assert_close(module.backbone(images), original.layers(images)[0])
+        torch.testing.assert_close(module.backbone(images), original.layers(images)[0], **ROUNDING)
 
 
 def test_a_deeper_head(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""What the benchmarks share: the machine they ran on, and the memory of a process."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What numbers depend on beside the code."""
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def resident() -> float:
+    """Memory that this process has now, in MiB (Linux)."""
+    return _status("VmRSS")
+
+
+def peak() -> float:
+    """The most memory that this process has had, in MiB (Linux)."""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
