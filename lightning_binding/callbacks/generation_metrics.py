@@ -1,12 +1,13 @@
 """Fréchet distance, Inception score and KID of what a generative model draws while it trains."""
 
-import hashlib
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -15,6 +16,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from tqdm import tqdm
 
 from lightning_binding.callbacks.ema import averaged_weights
+from lightning_binding.callbacks.real_statistics import RealStatistics
 from lightning_binding.errors import InputError
 from lightning_binding.metrics.extractors import Extractor, TimmExtractor
 from lightning_binding.metrics.frechet import FrechetDistance
@@ -36,7 +38,7 @@ class GenerationMetrics(Callback):
     Logs `val/fid` with the standard extractor and `val/frechet_<name>` with any other, which is no FID; likewise the
     Inception score and KID. Labels are drawn as the training set has them. Pictures are split over the ranks without
     padding, and each is drawn from a seed of its own batch, so the numbers do not depend on the number of ranks. The
-    averaged weights are used where there is an `EMA` callback.
+    averaged weights are used where there is an `EMA` callback. Nothing is measured in a `fast_dev_run`.
 
     Args:
         extractor: `Inception` for FID, or a `TimmExtractor`; None is the embedded classifier of emoji.
@@ -47,8 +49,9 @@ class GenerationMetrics(Callback):
         at_start: Measure the untrained model too, before the first step.
         at_end: Measure the last step, if the last validation did not.
         inception_score: Also the Inception score, from the extractor's logits.
-        kid: Also the kernel distance; it keeps all features in memory.
-        cache_dir: Folder in which statistics of the real pictures are kept; None has them again in every run.
+        kid: Also the kernel distance; it keeps all features in memory, 8 KB a picture with Inception's.
+        cache_dir: Folder in which statistics of the real pictures are kept, by the data and the extractor's weights;
+            None has them again in every run.
         seed: Seed of labels and noise.
     """
 
@@ -91,10 +94,11 @@ class GenerationMetrics(Callback):
             self._publish(trainer, pl_module, self.measure(trainer, pl_module))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measures at a validation, and logs under it so that a `ModelCheckpoint` can watch."""
+        """Measures at a validation, and logs under it so that a `ModelCheckpoint` can watch; `validate` always does."""
         last = self.history[-1][0] if self.history else None
-        due = last is None or trainer.global_step - last >= (self.every_n_steps or 1)
-        if trainer.sanity_checking or not due:
+        alone = trainer.state.fn == TrainerFn.VALIDATING
+        due = alone or last is None or trainer.global_step - last >= (self.every_n_steps or 1)
+        if trainer.sanity_checking or trainer.fast_dev_run or not due:  # type: ignore[attr-defined]
             return
         values = self.measure(trainer, pl_module)
         pl_module.log_dict(values)
@@ -116,26 +120,26 @@ class GenerationMetrics(Callback):
         metrics = [metric for metric in (self.frechet, self.kid, self.inception_score) if metric is not None]
         for metric in metrics:
             metric.to(pl_module.device)
-        self._see_real(trainer, pl_module)
         batches = [
             (start, min(self.batch_size, self.num_samples - start))
             for start in range(0, self.num_samples, self.batch_size)
         ]
         mine = batches[trainer.global_rank :: trainer.world_size]
-        visible = trainer.is_global_zero and trainer.progress_bar_callback is not None
         with averaged_weights(trainer, pl_module) as averaged, torch.random.fork_rng(devices=[]):
-            for start, size in tqdm(mine, desc="drawing for metrics", disable=not visible, leave=False):
+            self._see_real(trainer, pl_module)
+            torch.default_generator.manual_seed(self.seed)  # KID draws subsets and the Inception score splits from it
+            for start, size in _bar(trainer, mine, "drawing for metrics"):
                 generator = torch.Generator(pl_module.device).manual_seed(self.seed * 1_000_003 + start)
                 label = None if self.labels is None else self._draw_labels(start, size)
                 pictures = cast(Any, pl_module).sample(
                     size, label=label, steps=self.steps, generator=generator, batch_size=size
                 )
                 self._add(pictures, real=False)
-        values = {self._key("fid", "frechet"): float(self.frechet.compute())}
-        if self.kid is not None:
-            values[self._key("kid", "kid")] = float(self.kid.compute()[0])
-        if self.inception_score is not None:
-            values[self._key("inception_score", "inception_score")] = float(self.inception_score.compute()[0])
+            values = {self._key("fid", "frechet"): float(self.frechet.compute())}
+            if self.kid is not None:
+                values[self._key("kid", "kid")] = float(self.kid.compute()[0])
+            if self.inception_score is not None:
+                values[self._key("inception_score", "inception_score")] = float(self.inception_score.compute()[0])
         for metric in metrics:
             metric.reset()
         shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
@@ -181,38 +185,31 @@ class GenerationMetrics(Callback):
                 "GenerationMetrics compares with the training set as a data module gives it: fit with a data module "
                 "that has a `reference_dataloader`, as those of lightning_binding.data."
             )
-        cache = self._cache(cast(Reference, data))
-        if cache is not None and cache.exists() and self.kid is None:
-            if trainer.is_global_zero:
-                self.frechet.load_real(cache)
-            self.labels = torch.load(cache.with_suffix(".labels"), weights_only=True)
+        kept = self._kept(trainer, cast(Reference, data))
+        if kept is not None and kept.complete(self.kid is not None):
+            self.labels = kept.load(self.frechet, self.kid)
             return
         labels = []
-        for batch in tqdm(
-            cast(Reference, data).reference_dataloader(),
-            desc="real pictures for metrics",
-            disable=not trainer.is_global_zero,
-            leave=False,
-        ):
+        for batch in _bar(trainer, cast(Reference, data).reference_dataloader(), "real pictures for metrics"):
             self._add(batch["image"].to(pl_module.device), real=True)
             labels.append(batch["label"])
         self.labels = torch.cat(labels) if labels else None
+        if self.kid is not None:  # in one piece, which ranks gather in order
+            self.kid.real_features = [torch.cat(self.kid.real_features)]
         if trainer.world_size > 1 and self.labels is not None:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, self.labels)
             self.labels = torch.cat(gathered)
         if self.labels is not None:
             self.labels = self.labels.sort().values
-        if cache is not None and trainer.world_size == 1 and self.kid is None:
-            self.frechet.save_real(cache)
-            torch.save(self.labels, cache.with_suffix(".labels"))
+        if kept is not None:
+            kept.save(self.frechet, self.kid, self.labels)
 
-    def _cache(self, data: Reference) -> Path | None:
+    def _kept(self, trainer: Trainer, data: Reference) -> RealStatistics | None:
         if self.cache_dir is None or not hasattr(data, "cache_key"):
             return None
-        name = f"{data.cache_key()}-{self.extractor.protocol}"
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        return self.cache_dir / f"{name.replace('/', '_')[:100]}-{digest}.safetensors"
+        key = f"{data.cache_key()}-{self.extractor.protocol}"
+        return RealStatistics(self.cache_dir, key, trainer.global_rank, trainer.world_size)
 
     def _draw_labels(self, start: int, size: int) -> Tensor:
         """Labels of pictures start, …: evenly through the sorted labels of the training set, in random order."""
@@ -220,3 +217,9 @@ class GenerationMetrics(Callback):
         order = torch.randperm(self.num_samples, generator=torch.Generator().manual_seed(self.seed))
         places = (order[start : start + size].double() + 0.5) / self.num_samples * len(self.labels)
         return self.labels[places.long()]
+
+
+def _bar(trainer: Trainer, items: Iterable[Any], what: str) -> Iterable[Any]:
+    """The items, with a progress bar where the trainer shows its own."""
+    visible = trainer.is_global_zero and trainer.progress_bar_callback is not None
+    return tqdm(items, desc=what, disable=not visible, leave=False)

@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
@@ -55,12 +56,15 @@ class SampleGrid(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The samples at a validation; `validate` by itself draws them too."""
-        due = not self._drawn or trainer.global_step - max(self._drawn) >= (self.every_n_steps or 1)
+        alone = trainer.state.fn == TrainerFn.VALIDATING
+        due = alone or not self._drawn or trainer.global_step - max(self._drawn) >= (self.every_n_steps or 1)
         if not trainer.sanity_checking and due:
             self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The samples of the end, if the last validation did not draw them."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         if trainer.global_step not in self._drawn:
             self._draw(trainer, pl_module)
         rank_zero_info(f"Samples: {self._folder(trainer) / 'progress.png'} shows their progress over training.")

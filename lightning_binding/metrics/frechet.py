@@ -55,10 +55,14 @@ class FrechetDistance(Metric):
             InputError: If the features are not finite, or not (N, d).
         """
         with torch.no_grad():
-            self.update_features(self.extractor(images), real)
+            self._add(self.extractor(images), real)
 
     def update_features(self, features: Tensor, real: bool) -> None:
         """Adds the features (N, d) of pictures to a side; see `update`."""
+        self._computed, self._update_count = None, self._update_count + 1  # what torchmetrics does in `update`
+        self._add(features, real)
+
+    def _add(self, features: Tensor, real: bool) -> None:
         if features.ndim != 2:
             raise InputError(f"the extractor returned features of shape {tuple(features.shape)}, expected (N, d).")
         if not bool(features.isfinite().all()):

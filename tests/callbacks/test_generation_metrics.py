@@ -124,35 +124,70 @@ def test_averaged_weights_are_measured_in_any_order_of_callbacks(tmp_path: Path,
 def test_real_statistics_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = GenerationMetrics(num_samples=20, cache_dir=str(tmp_path / "cache"))
     fit(tmp_path, first, steps=2)
-    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 1
-
-    def never(self: EmojiDataModule) -> DataLoader[Any]:
-        raise AssertionError("the real pictures were read again")
+    assert len(list((tmp_path / "cache").glob("*.sums.safetensors"))) == 1
 
     monkeypatch.setattr(EmojiDataModule, "reference_dataloader", never)
     second = GenerationMetrics(num_samples=20, cache_dir=str(tmp_path / "cache"))
     fit(tmp_path, second, steps=2)
     assert second.history == first.history
+    with pytest.raises(AssertionError, match="read again"):  # KID wants features, which were not kept
+        fit(tmp_path, GenerationMetrics(num_samples=20, cache_dir=str(tmp_path / "cache"), kid=True), steps=2)
 
 
-def _rank(rank: int, world: int) -> list[float]:
-    return _measure(rank, world)
+def never(self: EmojiDataModule) -> DataLoader[Any]:
+    raise AssertionError("the real pictures were read again")
 
 
-def _measure(rank: int, world: int) -> list[float]:
-    metrics = GenerationMetrics(num_samples=90, batch_size=16, kid=True, inception_score=True)
-    data = EmojiDataModule(vendors=["twitter"], skin_tones=False, eval_batch_size=100)
-    trainer: Any = SimpleNamespace(
+def test_validate_measures_a_checkpoint_that_was_measured_before(tmp_path: Path) -> None:
+    first = GenerationMetrics(num_samples=20)
+    module, trainer = fit(tmp_path, first, steps=2)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    again = GenerationMetrics(num_samples=20)
+    options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "limit_val_batches": 1}
+    trainer = Trainer(default_root_dir=tmp_path, accelerator="cpu", callbacks=[again], **options)
+    data = EmojiDataModule(vendors=["twitter"], skin_tones=False)
+    values = trainer.validate(module, data, ckpt_path=tmp_path / "run.ckpt", weights_only=True)
+    assert values[0]["val/frechet_emoji_resnet"] == pytest.approx(first.history[-1][1]["val/frechet_emoji_resnet"])
+
+
+def test_a_fast_dev_run_measures_nothing(tmp_path: Path) -> None:
+    metrics = GenerationMetrics(num_samples=20, at_start=True)
+    trainer = Trainer(default_root_dir=tmp_path, fast_dev_run=1, accelerator="cpu", callbacks=[metrics])
+    trainer.fit(Painter(), datamodule=EmojiDataModule(vendors=["twitter"], skin_tones=False))
+    assert metrics.history == []
+
+
+def test_measuring_is_reproducible_and_leaves_the_random_numbers_alone() -> None:
+    metrics, module = GenerationMetrics(num_samples=90, kid=True, inception_score=True), Painter()
+    values = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        values.append(metrics.measure(_trainer(), module))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert values[0] == values[1]
+
+
+def _trainer(rank: int = 0, world: int = 1) -> Any:
+    return SimpleNamespace(
         global_rank=rank,
         world_size=world,
         is_global_zero=rank == 0,
         global_step=0,
         callbacks=[],
-        datamodule=data,
+        datamodule=EmojiDataModule(vendors=["twitter"], skin_tones=False, eval_batch_size=100),
         progress_bar_callback=None,
     )
+
+
+def _rank(rank: int, world: int, cache: str | None = None) -> list[float]:
+    return _measure(rank, world, cache)
+
+
+def _measure(rank: int, world: int, cache: str | None = None) -> list[float]:
+    metrics = GenerationMetrics(num_samples=90, batch_size=16, kid=True, inception_score=True, cache_dir=cache)
     torch.manual_seed(0)
-    return list(metrics.measure(trainer, Painter()).values())
+    return list(metrics.measure(_trainer(rank, world), Painter()).values())
 
 
 def test_two_processes_measure_what_one_does(gloo: Any) -> None:
@@ -161,6 +196,21 @@ def test_two_processes_measure_what_one_does(gloo: Any) -> None:
         assert values[0] == pytest.approx(expected[0], rel=1e-6)
         assert values[1] == pytest.approx(expected[1], rel=0.5)  # random subsets of features in another order
         assert values[2] == pytest.approx(expected[2], rel=0.2)  # random splits likewise
+
+
+def test_two_processes_keep_what_one_reads(gloo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = _measure(0, 1)
+    two = gloo(_rank, str(tmp_path))
+    assert two[0] == two[1]
+    assert len(list(tmp_path.glob("*.features-*-of-2.safetensors"))) == 2
+    assert gloo(_rank, str(tmp_path)) == two  # each reads its share
+    monkeypatch.setattr(EmojiDataModule, "reference_dataloader", never)
+    one = _measure(0, 1, str(tmp_path))
+    assert one[0] == pytest.approx(expected[0], rel=1e-9)
+    assert one[1:] == expected[1:]  # the features are in the same order
+    next(tmp_path.glob("*.features-1-of-2.safetensors")).unlink()
+    with pytest.raises(AssertionError, match="read again"):
+        _measure(0, 1, str(tmp_path))
 
 
 def test_what_cannot_be_measured(tmp_path: Path) -> None:

@@ -88,6 +88,20 @@ def test_grids_no_more_often_than_asked(tmp_path: Path) -> None:
     assert sorted(names) == ["step-00000000.png", "step-00000006.png"]
 
 
+def test_validate_draws_the_samples_of_a_checkpoint_again(tmp_path: Path, told: list[str]) -> None:
+    loader = DataLoader([torch.zeros(1)] * 3)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"default_root_dir": tmp_path, "accelerator": "cpu", "enable_progress_bar": False}
+    trainer = Trainer(max_steps=3, callbacks=[SampleGrid(num=2)], logger=CSVLogger(tmp_path), **options)
+    trainer.fit(Painter(), loader, loader)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    trainer = Trainer(callbacks=[SampleGrid(num=2)], logger=CSVLogger(tmp_path), **options)
+    trainer.validate(Painter(), loader, ckpt_path=tmp_path / "run.ckpt", weights_only=True)
+    assert len(list((Path(trainer.log_dir or "") / "samples").glob("step-*.png"))) == 1
+    del told[:]
+    Trainer(fast_dev_run=1, callbacks=[SampleGrid(num=2)], **options).fit(Painter(), loader, loader)
+    assert not [line for line in told if "Samples" in line]  # none were drawn
+
+
 def test_tensorboard_gets_the_grid(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

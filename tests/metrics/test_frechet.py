@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,19 @@ def test_what_waits_is_in_copies_pickles_and_states() -> None:
     for other in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)), metric.clone()):
         other.update(pictures(260, 1, shift=20), real=False)
         assert float(other.compute()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_features_count_as_an_update() -> None:
+    metric = FrechetDistance(Pooled())
+    real, fake = Pooled()(pictures(300, 0)), Pooled()(pictures(260, 1, shift=20))
+    metric.update_features(real, real=True)
+    metric.update_features(fake[:100], real=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torchmetrics warns where there was no update
+        first = float(metric.compute())
+    metric.update_features(fake[100:], real=False)
+    assert float(metric.compute()) == pytest.approx(both(FrechetDistance(Pooled())), rel=1e-10)
+    assert float(metric.compute()) != pytest.approx(first, rel=1e-3)
 
 
 def test_the_real_side_outlives_a_reset_and_a_file(tmp_path: Path) -> None:
