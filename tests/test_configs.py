@@ -110,9 +110,11 @@ def test_part_composes_with_a_recipe(name: str, folder: Path, cifar: Path) -> No
     options += ["--trainer.devices=1", "--model.compile=false", "--trainer.limit_train_batches=2"]
     if "vars" in contents(name):
         options += [f"--vars.inception={random_weights(folder)}", "--trainer.callbacks.num_samples=4"]
+        options += [f"--vars.statistics={folder}/statistics"]
     cli = main(["fit", "--config", str(CONFIGS / recipe), "--config", str(CONFIGS / name), *options])
     assert cli.trainer.global_step == 2
     names = [type(callback).__name__ for callback in cli.trainer.callbacks]
     assert {"EMA", "SampleGrid", "ModelCheckpoint"} <= set(names)  # a part adds callbacks, and replaces none
     if "vars" in contents(name):
         assert torch.isfinite(cli.trainer.callback_metrics["val/fid"])
+        assert len(list((folder / "statistics").glob("*.sums.safetensors"))) == 1
