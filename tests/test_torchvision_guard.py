@@ -15,6 +15,19 @@ import torch
 spec = importlib.util.spec_from_file_location("guard", {str(GUARD)!r})
 guard = importlib.util.module_from_spec(spec)
 """
+# What a torchvision does when it is imported: its library brings the operators, then the Python part adds to them.
+HEALTHY = """
+import torch
+library = torch.library.Library("torchvision", "DEF")
+library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+library.impl("nms", lambda dets, scores, iou_threshold: scores.argsort(descending=True), "CPU")
+torch.library.register_fake("torchvision::nms")(lambda dets, scores, iou_threshold: scores.long())
+"""
+BROKEN = """
+import torch
+for name in ("nms", "qnms"):
+    torch.library.register_fake(f"torchvision::{name}")(lambda dets, scores, iou_threshold: scores.long())
+"""
 
 
 def python(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
@@ -51,42 +64,54 @@ def test_guard_is_needed_here_and_knows_it() -> None:
     assert guarded.stdout.strip() == str(needed)
     if needed:
         assert "operator torchvision::nms does not exist" in alone.stderr
+    else:
+        code = "import lightning_binding, torch, torchvision; boxes = torch.tensor([[0.0, 0, 1, 1]] * 2)"
+        kept = python(f"{code}; print(torchvision.ops.nms(boxes, torch.tensor([0.2, 0.9]), 0.5).tolist())")
+        assert kept.stdout.strip() == "[1]", kept.stderr
 
 
 def test_a_healthy_torchvision_is_left_alone(fake: Path) -> None:
-    fake.write_text("healthy = True\n")
-    code = (
-        LOAD
-        + "spec.loader.exec_module(guard)\nassert guard._library is None\nassert sys.modules['torchvision'].healthy"
-    )
-    code += "\nassert not hasattr(torch.ops.torchvision, 'nms')  # nothing was declared"
+    fake.write_text(HEALTHY)
+    code = LOAD + "spec.loader.exec_module(guard)\nassert guard._library is None"
+    code += "\nboxes, scores = torch.eye(4)[:3], torch.tensor([0.2, 0.9, 0.5])"
+    code += "\nassert torch.ops.torchvision.nms(boxes, scores, 0.5).tolist() == [1, 2, 0]  # its own, not a bare schema"
+    code += "\nassert not hasattr(torch.ops.torchvision, 'qnms')  # nothing was declared"
     result = python(code, fake.parents[1])
     assert result.returncode == 0, result.stderr
 
 
 def test_a_broken_one_is_given_its_two_operators(fake: Path) -> None:
-    fake.write_text(
-        "import torch\nfor name in ('nms', 'qnms'):\n    torch.library.register_fake(f'torchvision::{name}')(print)"
-    )
+    fake.write_text(BROKEN)
     code = LOAD + "torch.version.cuda = None\nspec.loader.exec_module(guard)\nassert guard._library is not None"
-    code += "\nprint(torch.ops.torchvision.nms.default._schema)"
+    code += "\nprint(torch.ops.torchvision.nms.default._schema)\nprint(torch.ops.torchvision.qnms.default._schema)"
     result = python(code, fake.parents[1])
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "torchvision::nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+    signature = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+    assert result.stdout.splitlines() == [f"torchvision::nms{signature}", f"torchvision::qnms{signature}"]
 
 
-def test_with_cuda_the_error_is_raised(fake: Path) -> None:
-    fake.write_text("raise RuntimeError('operator torchvision::nms does not exist')")
-    code = LOAD + "torch.version.cuda = '13.0'\nspec.loader.exec_module(guard)"
-    result = python(code, fake.parents[1])
+def test_with_cuda_a_broken_one_stays_broken(fake: Path) -> None:
+    fake.write_text(BROKEN)  # it would be mended without CUDA
+    result = python(LOAD + "torch.version.cuda = '13.0'\nspec.loader.exec_module(guard)", fake.parents[1])
     assert result.returncode == 1
     assert result.stderr.strip().endswith("RuntimeError: operator torchvision::nms does not exist")
 
 
-def test_without_torchvision_it_is_an_import_error() -> None:
-    result = python(LOAD + "sys.modules['torchvision'] = None\nspec.loader.exec_module(guard)")
+@pytest.mark.parametrize("error", ["RuntimeError", "ImportError", "OSError"])
+def test_what_else_is_wrong_with_torchvision_is_raised(fake: Path, error: str) -> None:
+    fake.write_text(f"raise {error}('something else')")
+    result = python(LOAD + "torch.version.cuda = None\nspec.loader.exec_module(guard)", fake.parents[1])
     assert result.returncode == 1
-    assert "ModuleNotFoundError" in result.stderr
+    assert result.stderr.strip().endswith(f"{error}: something else")
+
+
+def test_without_torchvision_it_is_an_import_error() -> None:
+    code = LOAD + "torch.version.cuda = None\nsys.modules['torchvision'] = None"
+    code += "\ntry:\n    spec.loader.exec_module(guard)\nexcept ModuleNotFoundError as error:\n    print(error.name)"
+    code += "\nassert not hasattr(torch.ops.torchvision, 'nms')  # nothing was declared for it"
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "torchvision"
 
 
 def test_package_runs_the_guard_before_its_other_imports() -> None:
