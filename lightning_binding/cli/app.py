@@ -18,6 +18,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import lightning_binding.callbacks
+import lightning_binding.crw.dense
 import lightning_binding.crw.module
 import lightning_binding.data
 import lightning_binding.rin.module  # noqa: F401

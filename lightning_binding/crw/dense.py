@@ -7,14 +7,14 @@ walks must end where the content of their start went, which a place alone does n
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
-from lightning_binding.crw.nodes import Encoder, Nodes
+from lightning_binding.crw.nodes import Encoder, NodeMaker, Nodes
 from lightning_binding.crw.patches import random_crops, resample
 from lightning_binding.errors import InputError
 
 
-class DenseGrid(nn.Module):
+class DenseGrid(NodeMaker):
     """Cells of the feature map of each frame, with a guard against the position shortcut.
 
     Args:

@@ -36,6 +36,7 @@ class ContrastiveRandomWalk(BindingModule):
         freeze: Train the head alone.
         eval_layer: Layer whose features labels are propagated with; None takes `layer`. CRW trains `layer4` of a
             ResNet and propagates with `layer3`.
+        eval_head: Propagate labels with the head's output on every cell of `layer`; `eval_layer` is left out then.
         nodes: How nodes are made of a clip: `PatchGrid` or `DenseGrid`; None is `PatchGrid()`, as in CRW.
         dim: Width of the nodes; with head_depth -1 it is that of the features.
         head_depth: Hidden layers of the head that nodes pass through: 0 is linear, as in CRW, -1 none.
@@ -75,7 +76,8 @@ class ContrastiveRandomWalk(BindingModule):
         backbone_options: dict[str, Any] | None = None,
         freeze: bool = False,
         eval_layer: str | int | None = None,
-        nodes: nn.Module | None = None,
+        eval_head: bool = False,
+        nodes: NodeMaker | None = None,
         dim: int = 128,
         head_depth: int = 0,
         feature_dropout: float = 0.0,
@@ -112,6 +114,7 @@ class ContrastiveRandomWalk(BindingModule):
             )
         )
         self.eval_layer = None if eval_layer is None else self.backbone.layer_index(eval_layer)
+        self.eval_head = eval_head
         self.nodes = nodes if nodes is not None else PatchGrid()
         self.head = projection(self.backbone.channels, dim, head_depth)
         self.feature_dropout = nn.Dropout(feature_dropout)
@@ -143,8 +146,7 @@ class ContrastiveRandomWalk(BindingModule):
 
     def make_nodes(self, video: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor | None]:
         """Unit nodes of a clip uint8 (B, T, 3, H, W): `nodes` (B, T, N, D), `returned` and `target` of `Nodes`."""
-        maker: NodeMaker = self.nodes
-        found = maker(self.train_statistics(video), self.backbone, generator)
+        found = self.nodes(self.train_statistics(video), self.backbone, generator)
 
         def project(features: Tensor) -> Tensor:
             return F.normalize(self.head(self.feature_dropout(features)).float(), dim=-1)
@@ -202,9 +204,10 @@ class ContrastiveRandomWalk(BindingModule):
     def encode(self, frames: Tensor) -> Tensor:
         """Features (F, C, h, w) that labels are propagated with, of uint8 frames (F, 3, H, W)."""
         training = self.backbone.training
-        features: Tensor = self.backbone.eval()(self.eval_statistics(frames.to(self.device)), self.eval_layer)
+        layer = None if self.eval_head else self.eval_layer
+        features: Tensor = self.backbone.eval()(self.eval_statistics(frames.to(self.device)), layer)
         self.backbone.train(training)
-        return features
+        return self.head(features.movedim(1, -1)).movedim(-1, 1) if self.eval_head else features
 
     def clip_loss(self, video: Tensor, generator: torch.Generator) -> Tensor:
         """The loss of clips uint8 (B, T, 3, H, W) in evaluation mode, for adaptation."""

@@ -1,10 +1,10 @@
 """What walks are made on: the common signature of all ways to make nodes of a video."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Encoder = Callable[[Tensor], Tensor]  # pictures (F, 3, H, W) to features (F, C, h, w)
 
@@ -24,8 +24,9 @@ class Nodes(NamedTuple):
     target: Tensor | None
 
 
-class NodeMaker(Protocol):
-    """Cuts a video up and encodes it: `PatchGrid` and `DenseGrid`, or one of your own."""
+class NodeMaker(nn.Module):
+    """Cuts a video up and encodes it: `PatchGrid`, `DenseGrid`, or one of your own."""
 
-    def __call__(self, video: Tensor, encoder: Encoder, generator: torch.Generator | None = None) -> Nodes:
+    def forward(self, video: Tensor, encoder: Encoder, generator: torch.Generator | None = None) -> Nodes:
         """Makes the nodes of a video (B, T, 3, H, W)."""
+        raise NotImplementedError

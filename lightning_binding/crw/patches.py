@@ -9,14 +9,14 @@ import math
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_binding.crw.nodes import Encoder, Nodes
+from lightning_binding.crw.nodes import Encoder, NodeMaker, Nodes
 from lightning_binding.errors import InputError
 
 
-class PatchGrid(nn.Module):
+class PatchGrid(NodeMaker):
     """Overlapping patches of every frame, each cropped and coloured at random.
 
     Args:
