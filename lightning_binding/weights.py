@@ -1,5 +1,7 @@
 """Reading weights: checkpoints and safetensors, with clear sentences when they do not fit."""
 
+import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different class for every kind of damage
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not zipfile.is_zipfile(path):
+            reason = "it is not a whole file of torch"
+        elif isinstance(error, pickle.UnpicklingError):  # torch's text advises to execute what the file holds
+            reason = "it holds more than plain data"
         raise InputError(
             f"{path} cannot be read as a checkpoint ({reason}): is it damaged or still written?"
         ) from error

@@ -1,14 +1,15 @@
 """Checkpoints on the command line: finding them, and making the command line count where they differ."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_binding.callbacks.ema import EMA
 from lightning_binding.cli.lookup import nearest_files
 from lightning_binding.errors import InputError
-from lightning_binding.weights import raise_mismatch, read_checkpoint
+from lightning_binding.weights import raise_mismatch
 
 KEYWORDS = ("best", "hpc")  # what Lightning finds by itself
 
@@ -49,22 +50,20 @@ def resolve_checkpoint(ckpt_path: str | None, base: Path, stage: str) -> str | N
 
 
 def checkpoint_differences(
-    ckpt_path: str | None, model_config: Mapping[str, Any], model: LightningModule
+    checkpoint: Mapping[str, Any], path: str, model_config: Mapping[str, Any], model: LightningModule
 ) -> list[Difference]:
     """The model's settings that differ from those in the checkpoint.
 
     Args:
-        ckpt_path: The checkpoint, or None.
+        checkpoint: The checkpoint.
+        path: Its file, for the message.
         model_config: The model's part of the configuration, `{class_path, init_args}`.
         model: The model, whose weights must have the names and shapes of the checkpoint's.
 
     Raises:
-        InputError: If the checkpoint is damaged, or its weights do not fit the model.
+        InputError: If the checkpoint's weights do not fit the model.
     """
-    if ckpt_path is None or not Path(ckpt_path).is_file():
-        return []
-    checkpoint = read_checkpoint(ckpt_path)
-    raise_mismatch(checkpoint["state_dict"], model.state_dict(), ckpt_path)
+    raise_mismatch(checkpoint["state_dict"], model.state_dict(), path)
     stored = dict(checkpoint.get("hyper_parameters", {}))
     given = {"_class_path": model_config["class_path"], **model_config.get("init_args", {})}
     names = {"_class_path": "model.class_path"}
@@ -74,6 +73,24 @@ def checkpoint_differences(
         if name in given
         for difference in _differences(names.get(name, f"model.init_args.{name}"), stored[name], given[name])
     ]
+
+
+def of_the_average(checkpoint: Mapping[str, Any], stage: str, callbacks: Iterable[Callback]) -> str | None:
+    """A sentence for a checkpoint of averaged weights where no `EMA` callback is there to say so.
+
+    Args:
+        checkpoint: The checkpoint.
+        stage: The command.
+        callbacks: The run's callbacks.
+    """
+    if "averaging_state" not in checkpoint or any(isinstance(callback, EMA) for callback in callbacks):
+        return None
+    if stage == "fit":
+        return (
+            "EMA: training goes on from the averaged weights of the checkpoint and averages no more; to take up the "
+            "raw ones and go on averaging, add --trainer.callbacks+=EMA."
+        )
+    return "EMA: these are the averaged weights of the checkpoint."
 
 
 def _differences(key: str, old: Any, new: Any) -> Iterator[Difference]:

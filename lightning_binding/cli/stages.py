@@ -1,6 +1,7 @@
 """Lightning's commands: fit, validate, test and predict."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, Trainer
@@ -12,9 +13,10 @@ from lightning_binding.cli import runs
 from lightning_binding.cli.configs import check_configs
 from lightning_binding.cli.errors import condense_interpolation
 from lightning_binding.cli.parser import NAME, Parser, whole_numbers_first
-from lightning_binding.cli.resume import Overrides, checkpoint_differences, resolve_checkpoint
+from lightning_binding.cli.resume import Overrides, checkpoint_differences, of_the_average, resolve_checkpoint
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
+from lightning_binding.weights import read_checkpoint
 
 STAGES: dict[str, str] = {
     "fit": "Trains a model, or goes on with a run.",
@@ -61,6 +63,7 @@ class BindingCLI(LightningCLI):
         )
         skip = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "return_predictions"}
         parser.add_method_arguments(Trainer, self.stage, skip=skip)
+        parser.set_defaults({"weights_only": True})  # nothing in a checkpoint is executed
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the options, and looks at the checkpoint."""
@@ -81,7 +84,12 @@ class BindingCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Says where the checkpoint and the command line differ: the command line is what counts."""
-        differences = checkpoint_differences(self.config.ckpt_path, self.config_dump["model"], self.model)
+        path, differences = self.config.ckpt_path, []
+        if path is not None and Path(path).is_file():
+            checkpoint = read_checkpoint(path)
+            differences = checkpoint_differences(checkpoint, path, self.config_dump["model"], self.model)
+            if told := of_the_average(checkpoint, self.stage, self.trainer.callbacks):  # type: ignore[attr-defined]
+                rank_zero_info(told)
         for difference in differences:
             if self.stage == "fit" or not difference.key.startswith(OF_TRAINING):
                 rank_zero_info(str(difference))

@@ -33,6 +33,7 @@ def test_resume_takes_up_the_run(told: list[str]) -> None:
     assert second.trainer.global_step == 4
     assert torch.equal(second.model.network.weight, whole.model.network.weight)
     assert not [line for line in told if "the checkpoint has" in line]
+    assert second.config.weights_only is True  # nothing in the file is executed
 
 
 def test_the_command_line_counts(told: list[str]) -> None:
@@ -66,6 +67,25 @@ def test_evaluation_does_not_speak_of_training(told: list[str]) -> None:
     assert not [line for line in told if "the checkpoint has" in line]
 
 
+def test_averaged_weights_are_named_with_the_callback_and_without(told: list[str]) -> None:
+    callbacks = ["--trainer.callbacks+=EMA"]
+    path = fit(*SGD, *callbacks, "--trainer.max_epochs=1").trainer.checkpoint_callback.best_model_path
+    said = "EMA: these are the averaged weights of the checkpoint."
+    for stage in ("validate", "test", "predict"):
+        for options in (callbacks, []):
+            del told[:]
+            main([stage, *ARGS, *SGD, *options, f"--ckpt_path={path}"])
+            assert told.count(said) == 1
+    del told[:]
+    fit(*SGD, "--trainer.max_epochs=2", f"--ckpt_path={path}")
+    assert [line for line in told if line.startswith("EMA: training goes on from the averaged weights")]
+    del told[:]
+    fit(*SGD, *callbacks, "--trainer.max_epochs=2", f"--ckpt_path={path}")
+    assert [line for line in told if line.startswith("EMA: ")] == [
+        "EMA: validation, samples, test and export use the averaged weights (decay 0.9999, warmed up)."
+    ]
+
+
 def test_another_model_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     path = fit("--trainer.max_epochs=1").trainer.checkpoint_callback.best_model_path
     with pytest.raises(SystemExit):
@@ -91,7 +111,7 @@ def test_differences_name_the_key() -> None:
     run = fit(*SGD, "--trainer.max_epochs=1")
     path = run.trainer.checkpoint_callback.best_model_path
     config = {"class_path": "toys.ToyModel", "init_args": {"width": 2, "optimizer": {"class_path": "torch.optim.Adam"}}}
-    found = checkpoint_differences(path, config, run.model)
+    found = checkpoint_differences(torch.load(path, weights_only=True), path, config, run.model)
     assert [difference.key for difference in found] == ["model.init_args.optimizer"]
     assert str(found[0]) == "model.init_args.optimizer: Adam is used; the checkpoint has SGD."
     assert isinstance(found[0], Difference)

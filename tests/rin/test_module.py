@@ -218,8 +218,13 @@ def test_missing_damaged_and_foreign_checkpoints(tmp_path: Path) -> None:
     fit(module(), tmp_path).save_checkpoint(tmp_path / "run.ckpt")
     content = (tmp_path / "run.ckpt").read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"cut.ckpt cannot be read as a checkpoint"):
+    with pytest.raises(
+        InputError, match=r"cut.ckpt cannot be read as a checkpoint \(it is not a whole file of torch\)"
+    ):
         load(tmp_path / "cut.ckpt")
+    torch.save({"state_dict": {}, "callback": EMA()}, tmp_path / "objects.ckpt")
+    with pytest.raises(InputError, match=r"objects.ckpt cannot be read .*\(it holds more than plain data\)"):
+        load(tmp_path / "objects.ckpt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "foreign.ckpt")
     with pytest.raises(InputError, match="no state_dict"):
         load(tmp_path / "foreign.ckpt")
