@@ -17,11 +17,11 @@ class NonFiniteLoss(InputError):
 class HaltOnNonFinite(Callback):
     """Stops when the loss is NaN or infinite: names the step and saves the state from before its optimizer step.
 
-    Looking at the loss makes the host wait for the device, which costs little at small intervals only where steps are
-    long. Every rank takes part, so all of them stop together.
+    Looking at the loss makes the host wait for the device, which costs little where steps are long. Every rank takes
+    part, so all of them stop together.
 
     Args:
-        every_n_steps: Batches between two looks.
+        every_n_steps: Batches between two looks; with more than 1, the state that is saved may hold the damage already.
     """
 
     def __init__(self, every_n_steps: int = 1) -> None:

@@ -40,6 +40,8 @@ def batch(size: int = 3) -> tuple[Tensor, Tensor, Tensor]:
         ("rin_128", {}, 214_581_440),
         ("rin_256", {}, 319_033_536),
         ("rin_512", {}, 320_606_400),
+        ("rin_768", {}, 408_282_304),
+        ("rin_1024", {}, 411_952_320),
         ("rin_imagenet64", {}, 253_447_472),
         ("rin_imagenet64", {"interface_dim": 512}, 267_186_736),
         ("rin_imagenet128", {}, 395_649_584),
@@ -155,7 +157,7 @@ def test_order_of_learned_latents_does_not_matter() -> None:
     x, gamma, label = batch()
     before = network(x, gamma, label).prediction
     network.latent_position.data = network.latent_position.data[torch.randperm(6)]
-    assert (network(x, gamma, label).prediction - before).abs().max() < 1e-5
+    assert (network(x, gamma, label).prediction - before).abs().max() < 2e-6
 
 
 def test_permuted_patches_with_their_positions_permute_the_output() -> None:
@@ -169,14 +171,17 @@ def test_permuted_patches_with_their_positions_permute_the_output() -> None:
     assert torch.allclose(cut(network(shuffled, gamma, label).prediction), before[:, order], atol=1e-5)
 
 
-@pytest.mark.parametrize("preset", ["rin_tiny", "rin_quickstart", "rin_emoji32"])
-def test_output_is_of_order_one_at_initialisation(preset: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "low", "high"),
+    [("rin_tiny", 0.9, 1.2), ("rin_quickstart", 0.9, 1.6), ("rin_emoji32", 0.9, 1.6), ("rin_cifar10", 1.1, 1.6)],
+)
+def test_output_is_of_order_one_at_initialisation(preset: str, low: float, high: float) -> None:
     torch.manual_seed(0)
     network = timm.create_model(preset).eval()
     size = network.image_size
     with torch.no_grad():
-        deviation = network(torch.randn(8, 3, size, size), torch.rand(8)).prediction.std()
-    assert 0.9 < deviation < 1.6
+        deviation = network(torch.randn(4, 3, size, size), torch.rand(4)).prediction.std()
+    assert low < deviation < high
 
 
 def test_patch_numbers_are_ordered_row_column_channel() -> None:
