@@ -149,6 +149,11 @@ class GenerationMetrics(Callback):
         )
         return values
 
+    @property
+    def state_key(self) -> str:
+        """Of the extractor, so that a run can hold one of these for each."""
+        return self._generate_state_key(extractor=self.extractor.name)
+
     def state_dict(self) -> dict[str, Any]:
         """The history goes on when a run does."""
         return {"history": self.history}

@@ -79,7 +79,7 @@ class BindingCLI(LightningCLI):
         """Gives the run a folder of its own, and loggers that write there."""
         try:
             return super().instantiate_trainer(**runs.trainer_arguments(self.config, self.files), **kwargs)
-        except (ValueError, TypeError) as error:  # the Trainer's own, on the values of its arguments
+        except (ValueError, TypeError, RuntimeError) as error:  # the Trainer's own, on the values of its arguments
             raise InputError(f"trainer: {error}") from error
 
     def after_instantiate_classes(self) -> None:

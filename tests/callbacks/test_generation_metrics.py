@@ -14,6 +14,7 @@ from lightning_binding import InputError
 from lightning_binding.callbacks import EMA, GenerationMetrics
 from lightning_binding.data import EmojiDataModule
 from lightning_binding.metrics import FrechetDistance, TimmExtractor
+from lightning_binding.metrics.extractors import Extractor
 from lightning_binding.module import BindingModule
 
 
@@ -178,6 +179,25 @@ def _trainer(rank: int = 0, world: int = 1) -> Any:
         datamodule=EmojiDataModule(vendors=["twitter"], skin_tones=False, eval_batch_size=100),
         progress_bar_callback=None,
     )
+
+
+class Halves(Extractor):
+    """The mean colours of both halves of a picture."""
+
+    name = "halves"
+
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = images.float().unflatten(3, (2, -1)).mean(dim=(2, 4)).flatten(1)
+        return features, features
+
+
+def test_a_run_can_hold_one_for_each_extractor(tmp_path: Path) -> None:
+    metrics = [GenerationMetrics(extractor, num_samples=20) for extractor in (None, Halves())]
+    _, trainer = fit(tmp_path, metrics[1], metrics[0], steps=2)
+    assert {"val/frechet_emoji_resnet", "val/frechet_halves"} <= set(trainer.callback_metrics)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    states = torch.load(tmp_path / "run.ckpt", weights_only=True)["callbacks"]
+    assert [states[each.state_key]["history"] for each in metrics] == [each.history for each in metrics]
 
 
 def _rank(rank: int, world: int, cache: str | None = None) -> list[float]:

@@ -50,6 +50,7 @@ OPTIONS = {
     "--trainer.strategy dddp": "trainer: You selected an invalid strategy name: `strategy='dddp'`",
     "--trainer.devices x": "trainer: `devices`",
     "--trainer.logger TensorBoardLoger": "trainer.logger: there is no Logger 'TensorBoardLoger'; did you mean",
+    "--trainer.callbacks+=EMA": "trainer: Found more than one stateful callback of type `EMA`",
     "--trainer.callbacks+=EMMA": "trainer.callbacks: there is no Callback 'EMMA'; did you mean EMA",
     "--trainer.callbacks+=EMA --trainer.callbacks.decayy 1": "trainer.callbacks.init_args.decayy: EMA has no argument "
     "'decayy'; did you mean decay?",
