@@ -19,7 +19,7 @@ HEAT = (255, 40, 0)
 class Walker(Protocol):
     """A module with walks."""
 
-    def walk_from(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def walk_from(self, video: Tensor) -> Tensor:
         """Probabilities (T, N, N) of a clip uint8 (T, 3, H, W); see `ContrastiveRandomWalk.walk_from`."""
 
 
@@ -61,9 +61,8 @@ class WalkPicture(Callback):
         self._drawn = trainer.global_step
         video = batch["video"][:: self.every][: self.frames]
         mask = batch["mask"][0] if "mask" in batch else None
-        generator = torch.Generator(pl_module.device).manual_seed(0)
         with averaged_weights(trainer, pl_module):
-            places = cast(Walker, pl_module).walk_from(video, generator).cpu()
+            places = cast(Walker, pl_module).walk_from(video).cpu()
         picture = draw_walks(video.cpu(), places, starts(mask, places.shape[1], self.walkers))
         path = Path(trainer.log_dir or trainer.default_root_dir) / "walks" / f"step-{trainer.global_step:08d}.png"
         save_png(picture, path, self.scale)

@@ -58,6 +58,10 @@ class DenseGrid(NodeMaker):
             return Nodes(cells, None, None)
         return Nodes(cells[:, :time], cells[:, time], same_place(boxes[:, 0], boxes[:, time], height, width))
 
+    def without_chance(self, frame_size: int) -> "DenseGrid":
+        """The cells of whole frames, in their own resolution."""
+        return DenseGrid(frame_size, (1.0, 1.0), (1.0, 1.0), guard=False)
+
 
 def same_place(start: Tensor, end: Tensor, height: int, width: int) -> Tensor:
     """The cell of one crop of a frame that shows what each cell of another crop shows.

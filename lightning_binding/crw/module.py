@@ -222,21 +222,21 @@ class ContrastiveRandomWalk(BindingModule):
         return nn.ModuleList([self.backbone, self.head])
 
     @torch.no_grad()
-    def walk_from(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def walk_from(self, video: Tensor) -> Tensor:
         """Where walkers are in each frame of a clip.
 
         Args:
             video: uint8 (T, 3, H, W).
-            generator: Source of the patches' crops.
 
         Returns:
             Probability that a walker of a node of the first frame is at a node of frame t, (T, N, N); rows sum to one.
         """
         training = self.training
         self.eval()
-        nodes = self.make_nodes(video[None].to(self.device), generator)["nodes"]
+        maker = self.nodes.without_chance(min(video.shape[-2:]))
+        found = maker(self.eval_statistics(video[None].to(self.device)), self.backbone)
+        nodes = F.normalize(self.head(found.features).float(), dim=-1)
         self.train(training)
-        assert nodes is not None
         there = transitions(nodes, self.walk["temperature"])[0][0]
         places = [torch.eye(nodes.shape[2], device=nodes.device)]
         for step in there:

@@ -30,3 +30,11 @@ class NodeMaker(nn.Module):
     def forward(self, video: Tensor, encoder: Encoder, generator: torch.Generator | None = None) -> Nodes:
         """Makes the nodes of a video (B, T, 3, H, W)."""
         raise NotImplementedError
+
+    def without_chance(self, frame_size: int) -> "NodeMaker":
+        """A maker of the same nodes from whole frames, without crops and colours at random, for pictures.
+
+        Args:
+            frame_size: Shorter side of the frames, in pixels.
+        """
+        return self

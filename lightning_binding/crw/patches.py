@@ -5,6 +5,7 @@ A node is a patch, encoded alone, so nothing tells the encoder where in the fram
 every pixel is interpolated once.
 """
 
+import copy
 import math
 
 import torch
@@ -72,6 +73,12 @@ class PatchGrid(NodeMaker):
         pictures = self.cut(video, generator)
         features = encoder(pictures.flatten(0, 2)).mean((-2, -1))
         return Nodes(features.view(*pictures.shape[:3], -1), None, None)
+
+    def without_chance(self, frame_size: int) -> "PatchGrid":
+        """The same grid on whole frames."""
+        plain = copy.copy(self)
+        plain.frame_scale, plain.patch_scale, plain.colour = (1.0, 1.0), (1.0, 1.0), 0.0
+        return plain
 
     def cut(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Cuts a video into pictures of its patches.

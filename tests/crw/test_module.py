@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from lightning_binding.crw.dense import DenseGrid
 from lightning_binding.crw.module import ContrastiveRandomWalk
+from lightning_binding.crw.nodes import NodeMaker
 from lightning_binding.crw.patches import PatchGrid
 from lightning_binding.crw.segment import frame_size, segment
 from lightning_binding.crw.settings import PRESETS, PropagationSettings
@@ -170,3 +171,18 @@ def test_a_video_of_one_frame_is_its_mask() -> None:
     video, masks = moving()
     found = small().predict_step({"video": video[:1], "mask": masks[:1]}, 0)["mask"]
     assert torch.equal(found, masks[:1])
+
+
+@pytest.mark.parametrize("nodes", [PatchGrid(8, 8, 32, frame_scale=(0.5, 1)), DenseGrid(32)])
+def test_walks_for_pictures_are_on_whole_frames(nodes: NodeMaker) -> None:
+    module = ContrastiveRandomWalk("emoji_resnet", layer="layer2", stride=4, dim=16, nodes=nodes, temperature=0.02)
+    frame = torch.randint(256, (3, 32, 32), dtype=torch.uint8)
+    places = module.walk_from(frame.expand(3, -1, -1, -1))
+    torch.testing.assert_close(places.sum(-1), torch.ones(places.shape[:2]))
+    torch.testing.assert_close(places[0], torch.eye(places.shape[1]))
+    assert torch.equal(places, module.walk_from(frame.expand(3, -1, -1, -1)))  # nothing is drawn
+    torch.testing.assert_close(places[2], places[1] @ places[1])
+    moved = module.walk_from(torch.stack([frame, frame.roll(8, 2)]))[1].argmax(-1)  # a node of patches, two of cells
+    side = round(len(moved) ** 0.5)
+    columns = (moved % side - torch.arange(len(moved)) % side).view(side, side)[1:-1, 1:-2]
+    assert int(columns.median()) == (1 if isinstance(nodes, PatchGrid) else 2)
