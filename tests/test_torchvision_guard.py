@@ -97,12 +97,11 @@ def test_with_cuda_a_broken_one_stays_broken(fake: Path) -> None:
     assert result.stderr.strip().endswith("RuntimeError: operator torchvision::nms does not exist")
 
 
-@pytest.mark.parametrize("error", ["RuntimeError", "ImportError", "OSError"])
-def test_what_else_is_wrong_with_torchvision_is_raised(fake: Path, error: str) -> None:
-    fake.write_text(f"raise {error}('something else')")
+def test_what_else_is_wrong_with_torchvision_is_raised(fake: Path) -> None:
+    fake.write_text("raise RuntimeError('something else')")
     result = python(LOAD + "torch.version.cuda = None\nspec.loader.exec_module(guard)", fake.parents[1])
     assert result.returncode == 1
-    assert result.stderr.strip().endswith(f"{error}: something else")
+    assert result.stderr.strip().endswith("RuntimeError: something else")
 
 
 def test_without_torchvision_it_is_an_import_error() -> None:
