@@ -135,6 +135,10 @@ class GenerationMetrics(Callback):
                     size, label=label, steps=self.steps, generator=generator, batch_size=size
                 )
                 self._add(pictures, real=False)
+            if not mine:  # fewer batches than ranks: features of nothing, which can be gathered all the same
+                blank = torch.zeros(1, 3, 32, 32, dtype=torch.uint8, device=pl_module.device)
+                self._add(blank, real=False, rows=slice(0))
+            self._join()
             values = {self._key("fid", "frechet"): float(self.frechet.compute())}
             if self.kid is not None:
                 values[self._key("kid", "kid")] = float(self.kid.compute()[0])
@@ -172,8 +176,8 @@ class GenerationMetrics(Callback):
             for logger in trainer.loggers:
                 logger.log_metrics(values, trainer.global_step)
 
-    def _add(self, pictures: Tensor, real: bool) -> None:
-        features, logits = self.extractor.features_and_logits(pictures)
+    def _add(self, pictures: Tensor, real: bool, rows: slice = slice(None)) -> None:
+        features, logits = (values[rows] for values in self.extractor.features_and_logits(pictures))
         self.frechet.update_features(features, real)
         if self.kid is not None:
             self.kid.update(features, real)
@@ -199,8 +203,7 @@ class GenerationMetrics(Callback):
             self._add(batch["image"].to(pl_module.device), real=True)
             labels.append(batch["label"])
         self.labels = torch.cat(labels) if labels else None
-        if self.kid is not None:  # in one piece, which ranks gather in order
-            self.kid.real_features = [torch.cat(self.kid.real_features)]
+        self._join()
         if trainer.world_size > 1 and self.labels is not None:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, self.labels)
@@ -209,6 +212,13 @@ class GenerationMetrics(Callback):
             self.labels = self.labels.sort().values
         if kept is not None:
             kept.save(self.frechet, self.kid, self.labels)
+
+    def _join(self) -> None:
+        """Makes one piece of the features of all batches: ranks gather piece by piece, and have not as many batches."""
+        for metric, names in ((self.kid, ("real_features", "fake_features")), (self.inception_score, ("features",))):
+            for name in names if metric is not None else ():
+                pieces = getattr(metric, name)
+                setattr(metric, name, [torch.cat(pieces)] if pieces else [])
 
     def _kept(self, trainer: Trainer, data: Reference) -> RealStatistics | None:
         if self.cache_dir is None or not hasattr(data, "cache_key"):

@@ -28,6 +28,11 @@ class MetricPlot(Callback):
         self.every_n_steps, self.smoothing = every_n_steps, smoothing
         self.history: dict[str, dict[int, float]] = defaultdict(dict)
         self._kept: dict[str, Tensor] = {}
+        self._folder = Path()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Asks for the run's folder, which Lightning tells all ranks together: the first alone would wait for ever."""
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -88,7 +93,7 @@ class MetricPlot(Callback):
             axis.legend()
             if min(min(points.values()) for name, points in self.history.items() if name.endswith(panel)) > 0:
                 axis.set_yscale("log")
-        path = Path(trainer.log_dir or trainer.default_root_dir) / "metrics.png"
+        path = self._folder / "metrics.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
         rank_zero_info(f"Metrics: {path} plots what was logged.")

@@ -49,6 +49,11 @@ class SampleGrid(Callback):
         self.num, self.columns, self.steps = num, columns, steps
         self.every_n_steps, self.seed, self.scale = every_n_steps, seed, scale
         self._drawn: dict[int, Tensor] = {}
+        self._folder = Path()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Asks for the run's folder, which Lightning tells all ranks together: the first alone would wait for ever."""
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "samples"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The samples of the weights that training starts from."""
@@ -67,7 +72,7 @@ class SampleGrid(Callback):
             return
         if trainer.global_step not in self._drawn:
             self._draw(trainer, pl_module)
-        rank_zero_info(f"Samples: {self._folder(trainer) / 'progress.png'} shows their progress over training.")
+        rank_zero_info(f"Samples: {self._folder / 'progress.png'} shows their progress over training.")
 
     def state_dict(self) -> dict[str, Any]:
         """The first samples of each grid, so that `progress.png` goes on when a run does."""
@@ -76,9 +81,6 @@ class SampleGrid(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them up again."""
         self._drawn = {int(step): pictures.cpu() for step, pictures in state_dict["drawn"].items()}
-
-    def _folder(self, trainer: Trainer) -> Path:
-        return Path(trainer.log_dir or trainer.default_root_dir) / "samples"
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -90,9 +92,9 @@ class SampleGrid(Callback):
         step = trainer.global_step
         self._drawn[step] = pictures[: self.columns]
         grid = make_grid(pictures, self.columns)
-        save_png(grid, self._folder(trainer) / f"step-{step:08d}.png", self.scale)
+        save_png(grid, self._folder / f"step-{step:08d}.png", self.scale)
         progress = make_grid(torch.cat([self._drawn[at] for at in sorted(self._drawn)]), self.columns)
-        save_png(progress, self._folder(trainer) / "progress.png", self.scale)
+        save_png(progress, self._folder / "progress.png", self.scale)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("samples", grid, step)

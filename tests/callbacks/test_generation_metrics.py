@@ -200,12 +200,12 @@ def test_a_run_can_hold_one_for_each_extractor(tmp_path: Path) -> None:
     assert [states[each.state_key]["history"] for each in metrics] == [each.history for each in metrics]
 
 
-def _rank(rank: int, world: int, cache: str | None = None) -> list[float]:
-    return _measure(rank, world, cache)
+def _rank(rank: int, world: int, cache: str | None = None, size: int = 16) -> list[float]:
+    return _measure(rank, world, cache, size)
 
 
-def _measure(rank: int, world: int, cache: str | None = None) -> list[float]:
-    metrics = GenerationMetrics(num_samples=90, batch_size=16, kid=True, inception_score=True, cache_dir=cache)
+def _measure(rank: int, world: int, cache: str | None = None, size: int = 16) -> list[float]:
+    metrics = GenerationMetrics(num_samples=90, batch_size=size, kid=True, inception_score=True, cache_dir=cache)
     torch.manual_seed(0)
     return list(metrics.measure(_trainer(rank, world), Painter()).values())
 
@@ -216,6 +216,14 @@ def test_two_processes_measure_what_one_does(gloo: Any) -> None:
         assert values[0] == pytest.approx(expected[0], rel=1e-6)
         assert values[1] == pytest.approx(expected[1], rel=0.5)  # random subsets of features in another order
         assert values[2] == pytest.approx(expected[2], rel=0.2)  # random splits likewise
+
+
+@pytest.mark.parametrize("size", [30, 90])
+def test_a_process_with_fewer_batches_or_none_takes_part(gloo: Any, size: int) -> None:
+    expected = _measure(0, 1, size=size)
+    for values in gloo(_rank, None, size):
+        assert values[0] == pytest.approx(expected[0], rel=1e-6)
+        assert values[1:] == pytest.approx(expected[1:], rel=0.5)
 
 
 def test_two_processes_keep_what_one_reads(gloo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The command line in processes of its own: as a module, as a script, and with two ranks."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,43 @@ def test_ddp_with_ema(toy: Path) -> None:
     saved = yaml.safe_load(Path("runs/toy/version_0/config.yaml").read_text())
     assert saved["trainer"]["devices"] == "2"
     assert Path("runs/toy/version_0/checkpoints/last.ckpt").exists()
+
+
+RIN = """
+model: {class_path: RINDiffusion, init_args: {network: rin_tiny, network_options: {num_classes: 9}}}
+data:
+  class_path: EmojiDataModule
+  init_args: {image_size: 8, batch_size: 8, eval_batch_size: 256, vendors: [twitter], skin_tones: false}
+trainer:
+  accelerator: cpu
+  devices: 2
+  strategy: ddp
+  max_steps: 2
+  val_check_interval: 1
+  limit_val_batches: 1
+  enable_progress_bar: false
+  callbacks:
+    - class_path: EMA
+    - class_path: SampleGrid
+      init_args: {num: 2, steps: 2}
+    - class_path: GenerationMetrics
+      init_args: {num_samples: 20, steps: 2, kid: true, cache_dir: statistics}
+    - class_path: HaltOnNonFinite
+    - class_path: MetricPlot
+"""
+
+
+def test_ddp_with_the_callbacks_of_the_recipes(toy: Path) -> None:
+    """A rank that does more than the others must not ask them for anything meanwhile: they would not answer."""
+    Path("rin.yaml").write_text(RIN)
+    command = [sys.executable, "-m", "lightning_binding", "fit", "--config", "rin.yaml"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    folder = Path("runs/rin/version_0")
+    drawn = {path.name for path in folder.glob("samples/*.png")}
+    assert drawn == {"progress.png", *(f"step-{step:08d}.png" for step in range(3))}
+    assert (folder / "metrics.png").exists()
+    assert "val/kid_emoji_resnet" in (folder / "metrics.csv").read_text()
+    assert len(list(Path("statistics").glob("*.features-*-of-2.safetensors"))) == 2
