@@ -38,7 +38,7 @@ class HaltOnNonFinite(Callback):
             return
         step = trainer.global_step
         path = Path(trainer.log_dir or trainer.default_root_dir) / f"nonfinite-step={step}.ckpt"
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)  # with the optimizer, so that the run can go on
         raise NonFiniteLoss(
             f"the loss is {value} at step {step}, so training stops. The state before this step is saved in {path}; "
             "go on from it with --ckpt_path and a lower learning rate, float32 precision, or gradient clipping "
