@@ -44,6 +44,11 @@ class WalkPicture(Callback):
         self.walkers, self.frames, self.every = walkers, frames, every
         self.every_n_steps, self.scale = every_n_steps, scale
         self._drawn: int | None = None
+        self._folder = Path()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Asks for the run's folder, which Lightning tells all ranks together: the first alone would wait for ever."""
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "walks"
 
     def on_validation_batch_end(
         self,
@@ -64,8 +69,7 @@ class WalkPicture(Callback):
         with averaged_weights(trainer, pl_module):
             places = cast(Walker, pl_module).walk_from(video).cpu()
         picture = draw_walks(video.cpu(), places, starts(mask, places.shape[1], self.walkers))
-        path = Path(trainer.log_dir or trainer.default_root_dir) / "walks" / f"step-{trainer.global_step:08d}.png"
-        save_png(picture, path, self.scale)
+        path = save_png(picture, self._folder / f"step-{trainer.global_step:08d}.png", self.scale)
         rank_zero_info(f"Walks: {path}")
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
