@@ -21,7 +21,7 @@ def plain(value: Any) -> Any:
     """The value as numbers, strings, lists and mappings.
 
     Raises:
-        Undescribed: If there is no such description: networks, functions, classes.
+        Undescribed: If there is no such description: networks with weights, functions, classes.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -31,8 +31,10 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, nn.Module | type | partial) or inspect.isroutine(value):
+    if isinstance(value, type | partial) or inspect.isroutine(value):
         raise Undescribed
+    if isinstance(value, nn.Module) and next(value.parameters(), None) is not None:
+        raise Undescribed  # weights are no plain data
     has_arguments = type(value).__init__ is not object.__init__
     names = list(inspect.signature(type(value)).parameters) if has_arguments else []
     if not all(hasattr(value, name) for name in names):

@@ -51,7 +51,7 @@ class PatchGrid(NodeMaker):
         for name, (low, high) in {"frame_scale": frame_scale, "patch_scale": patch_scale}.items():
             if not 0 < low <= high <= 1:
                 raise InputError(f"{name}=({low}, {high}) must be a range within (0, 1].")
-        self.patch_size, self.frame_size, self.colour = patch_size, frame_size, colour
+        self.patch_size, self.grid_stride, self.frame_size, self.colour = patch_size, grid_stride, frame_size, colour
         self.frame_scale, self.frame_ratio = frame_scale, frame_ratio
         self.patch_scale, self.patch_ratio = patch_scale, patch_ratio
         corner = torch.arange(0, frame_size - patch_size + 1, grid_stride)

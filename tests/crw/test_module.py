@@ -15,6 +15,7 @@ from lightning_binding.crw.patches import PatchGrid
 from lightning_binding.crw.segment import frame_size, segment
 from lightning_binding.crw.settings import PRESETS, PropagationSettings
 from lightning_binding.errors import InputError
+from lightning_binding.export import load, save
 
 
 def clips(count: int, frames: int = 4, size: int = 32) -> Tensor:
@@ -186,3 +187,17 @@ def test_walks_for_pictures_are_on_whole_frames(nodes: NodeMaker) -> None:
     side = round(len(moved) ** 0.5)
     columns = (moved % side - torch.arange(len(moved)) % side).view(side, side)[1:-1, 1:-2]
     assert int(columns.median()) == (1 if isinstance(nodes, PatchGrid) else 2)
+
+
+def test_an_exported_module_keeps_its_nodes(tmp_path: Path) -> None:
+    nodes = DenseGrid(32, scale=(0.5, 0.75), guard=False)
+    module = ContrastiveRandomWalk("emoji_resnet", layer="layer2", stride=4, nodes=nodes, temperature=0.07)
+    save(module, tmp_path / "walk.safetensors")
+    loaded = load(tmp_path / "walk.safetensors")
+    assert isinstance(loaded, ContrastiveRandomWalk)
+    assert isinstance(loaded.nodes, DenseGrid)
+    assert (loaded.nodes.frame_size, loaded.nodes.scale, loaded.nodes.guard) == (32, (0.5, 0.75), False)
+    frames = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    torch.testing.assert_close(loaded.encode(frames), module.encode(frames))
+    save(loaded, tmp_path / "again.safetensors")
+    assert dict(load(tmp_path / "again.safetensors").hparams) == dict(loaded.hparams)
