@@ -39,6 +39,7 @@ class EMA(WeightAveraging):
             raise InputError(f"EMA: start_step={start_step} must not be negative.")
         super().__init__(use_buffers=False, multi_avg_fn=self._average)
         self.decay, self.warmup, self.start_step = decay, warmup, start_step
+        self.loaded = False  # whether the module's weights are the average of a checkpoint, outside of a fit
         self.active = False  # whether the module holds the average at the moment
 
     def _average(self, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
@@ -121,7 +122,8 @@ class EMA(WeightAveraging):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Takes both sets of weights up again when a fit goes on; otherwise says which are used."""
         if self._average_model is None:
-            if "averaging_state" in checkpoint:
+            self.loaded = "averaging_state" in checkpoint
+            if self.loaded:
                 rank_zero_info("EMA: these are the averaged weights of the checkpoint.")
             return
         prefix = _prefix(pl_module)
@@ -157,7 +159,7 @@ def averaged_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[b
     """
     ema = next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)  # type: ignore[attr-defined]
     if ema is None or not ema.has_average or ema.active:
-        yield ema is not None and ema.active
+        yield ema is not None and (ema.active or ema.loaded)
         return
     ema._swap_models(pl_module)
     try:

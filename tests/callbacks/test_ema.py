@@ -170,3 +170,23 @@ def test_it_says_what_it_does(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 def test_values_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         EMA(**options)
+
+
+def test_evaluation_of_a_checkpoint_knows_that_its_weights_are_averaged(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    class Look(Callback):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            with averaged_weights(trainer, pl_module) as averaged:
+                seen.append(averaged)
+
+    module = Drift()
+    data = DataLoader([torch.zeros(1)] * 3)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    trainer = Trainer(max_steps=3, callbacks=[EMA(0.5)], limit_val_batches=0, default_root_dir=tmp_path, **options)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "averaged.ckpt")
+    for path in (tmp_path / "averaged.ckpt", None):
+        evaluation = Trainer(callbacks=[EMA(0.5), Look()], enable_checkpointing=False, **options)
+        evaluation.validate(Drift(), data, ckpt_path=path, verbose=False)
+    assert seen == [True, False]
