@@ -57,6 +57,8 @@ class ContrastiveRandomWalk(BindingModule):
         scheduler: Factory of the learning-rate scheduler, stepped after every optimizer step; None keeps the rate.
         init_from: Checkpoint or safetensors file whose weights the run starts from.
         compile: Compile the backbone with `torch.compile`: True, or a mapping of its arguments.
+        channels_last: Keep the backbone's weights, and so its features, with channels last in memory: the same numbers,
+            faster convolutions.
 
     Raises:
         InputError: If a layer, a stride, or a preset does not exist.
@@ -97,6 +99,7 @@ class ContrastiveRandomWalk(BindingModule):
         scheduler: LRSchedulerCallable | None = None,
         init_from: str | None = None,
         compile: bool | dict[str, Any] = False,
+        channels_last: bool = False,
     ) -> None:
         super().__init__(optimizer, scheduler, init_from, compile)
         self.save_hyperparameters()
@@ -113,6 +116,8 @@ class ContrastiveRandomWalk(BindingModule):
                 **backbone_options or {},
             )
         )
+        if channels_last:
+            self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.eval_layer = None if eval_layer is None else self.backbone.layer_index(eval_layer)
         self.eval_head = eval_head
         self.nodes = nodes if nodes is not None else PatchGrid()

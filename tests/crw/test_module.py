@@ -201,3 +201,20 @@ def test_an_exported_module_keeps_its_nodes(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.encode(frames), module.encode(frames))
     save(loaded, tmp_path / "again.safetensors")
     assert dict(load(tmp_path / "again.safetensors").hparams) == dict(loaded.hparams)
+
+
+def test_channels_last_changes_the_order_in_memory_alone() -> None:
+    def made(channels_last: bool) -> ContrastiveRandomWalk:
+        torch.manual_seed(0)
+        return ContrastiveRandomWalk("resnet10t", layer="layer2", stride=4, channels_last=channels_last)
+
+    frames = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    modules = [made(channels_last) for channels_last in (False, True)]
+    orders = [
+        {weight.is_contiguous(memory_format=torch.channels_last) for weight in module.parameters() if weight.ndim == 4}
+        for module in modules
+    ]
+    assert False in orders[0]
+    assert orders[1] == {True}
+    plain, other = (module.encode(frames) for module in modules)
+    torch.testing.assert_close(plain, other, atol=1e-5, rtol=1e-4)
