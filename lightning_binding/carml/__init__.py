@@ -1,0 +1,1 @@
+"""Control: unsupervised curricula of tasks, and agents that adapt to new ones within a trial."""
