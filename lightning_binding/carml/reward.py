@@ -7,8 +7,8 @@ mixture q(s) = sum_z q(z) q(s|z) over the tasks z, the agent that was given task
            = (lam - 1) log q(s|z) + log q(z|s) - log q(z),
 
 so lam = 1 pays for states that tell the task from the others, and smaller lam adds a bonus for states that are rare
-under the task itself. The mean of the reward at lam = 1 is the mutual information I(s; z), which bounds I(trajectory; z)
-from below.
+under the task itself. The mean of the reward at lam = 1 is the mutual information I(s; z), a lower bound of
+I(trajectory; z).
 """
 
 import torch
@@ -56,12 +56,12 @@ def task_reward(log_likelihood: Tensor, log_prior: Tensor, z: Tensor | int, lam:
 
 
 def log_marginal(log_likelihood: Tensor, log_prior: Tensor) -> Tensor:
-    """log q(s) of states, (...), from log q(s|k) (..., K) and log q(k) (K,); finite however far the state is."""
+    """Log q(s) of states, (...), from log q(s|k) (..., K) and log q(k) (K,); finite however far the state is."""
     return torch.logsumexp(log_likelihood + log_prior, dim=-1)
 
 
 def log_posterior(log_likelihood: Tensor, log_prior: Tensor) -> Tensor:
-    """log q(k|s) of states, (..., K), from log q(s|k) (..., K) and log q(k) (K,)."""
+    """Log q(k|s) of states, (..., K), from log q(s|k) (..., K) and log q(k) (K,)."""
     return torch.log_softmax(log_likelihood + log_prior, dim=-1)
 
 
@@ -79,7 +79,7 @@ def information(log_likelihood: Tensor, log_prior: Tensor) -> Tensor:
 
 
 def posterior_entropy(log_likelihood: Tensor, log_prior: Tensor) -> Tensor:
-    """What a state leaves open about the task: H(z|s), (...), in nats between 0 and ln K; arguments as `information`."""
+    """What a state leaves open about the task: H(z|s), (...), in nats up to ln K; arguments as `information`."""
     posterior = log_posterior(log_likelihood, log_prior)
     surprise: Tensor = -(posterior.exp() * posterior.nan_to_num(neginf=0.0))
     return surprise.sum(-1)
