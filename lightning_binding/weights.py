@@ -66,8 +66,14 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     Raises:
         InputError: If names or shapes are not those of the network, as with another preset's weights.
     """
-    weights = read_weights(path)
     wanted = network.state_dict()
+    weights = without_prefix(read_weights(path), wanted)
+    raise_mismatch(weights, wanted, path)
+    network.load_state_dict(weights)
+
+
+def without_prefix(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the names that a network knows: a checkpoint's prefix is taken off where that makes them known."""
     if not set(weights) & set(wanted):
         prefixes = {name.split(".", 1)[0] + "." for name in weights}
         weights = next(
@@ -78,8 +84,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
             ),
             weights,
         )
-    raise_mismatch(weights, wanted, path)
-    network.load_state_dict(weights)
+    return weights
 
 
 def raise_mismatch(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path) -> None:

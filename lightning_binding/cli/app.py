@@ -21,7 +21,7 @@ import lightning_binding.callbacks
 import lightning_binding.crw.dense
 import lightning_binding.crw.module
 import lightning_binding.data
-import lightning_binding.rin.module  # noqa: F401
+import lightning_binding.rin.video  # noqa: F401
 from lightning_binding import export
 from lightning_binding.cli.lookup import suggest
 from lightning_binding.cli.parser import NAME, run_function, summary

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_binding.errors import InputError
 
@@ -137,6 +137,25 @@ def check_input(
         require(
             bool(((gamma >= 0) & (gamma <= 1)).all()),
             f"gamma lies in [{gamma.min():.4g}, {gamma.max():.4g}], expected [0, 1] (the signal level, not the time).",
+        )
+
+
+def check_context(network: nn.Module, num: int, context: Tensor | None) -> None:
+    """Clean frames uint8 (num, T_c, C, H, W) are given to a network that predicts from them, and to no other."""
+    frames = getattr(network, "context_frames", 0)
+    sizes: list[Any] = [network.in_channels, network.image_size, network.image_size]
+    expected = (num, frames, *sizes)
+    if not frames:
+        require(context is None, "context was given to a network that predicts from none: leave it out.")
+    elif context is None:
+        raise InputError(
+            f"the network predicts from {frames} clean frames: give context, uint8 {expected} "
+            "(on the command line --context with a video)."
+        )
+    else:
+        require(
+            tuple(context.shape) == expected and context.dtype == torch.uint8,
+            f"context is {context.dtype} of shape {tuple(context.shape)}, expected torch.uint8 of shape {expected}.",
         )
 
 

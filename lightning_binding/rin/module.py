@@ -1,9 +1,9 @@
 """RINDiffusion: images and videos by diffusion with a RIN, or any network of its call, as a LightningModule."""
 
-import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
-import timm
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
-from lightning_binding.names import did_you_mean
-from lightning_binding.rin.checks import check_labels
+from lightning_binding.rin.checks import check_context, check_labels
+from lightning_binding.rin.core import load_core
+from lightning_binding.rin.create import check_denoiser, create_network
 from lightning_binding.rin.diffusion import Diffusion
-from lightning_binding.rin.network import RIN
 from lightning_binding.rin.objectives import Epsilon, Objective
-from lightning_binding.rin.sampling import Sampling
+from lightning_binding.rin.sampling import Carry, Sampling
 from lightning_binding.rin.schedules import Schedule, Sigmoid
 
 
@@ -37,6 +37,8 @@ class RINDiffusion(BindingModule):
         optimizer: Factory of the optimizer.
         scheduler: Factory of the learning-rate scheduler, stepped after every optimizer step; None keeps the rate.
         init_from: Checkpoint or safetensors file whose weights the run starts from.
+        core_from: Checkpoint or safetensors file of a RIN for other data, whose latents and blocks the run starts from;
+            what depends on the data (patches, positions of the interface, classes) starts anew.
         compile: Compile the network with `torch.compile`: True, or a mapping of its arguments.
     """
 
@@ -55,6 +57,7 @@ class RINDiffusion(BindingModule):
         scheduler: LRSchedulerCallable | None = None,
         init_from: str | None = None,
         compile: bool | dict[str, Any] = False,
+        core_from: str | None = None,
     ) -> None:
         super().__init__(optimizer, scheduler, init_from, compile)
         self.save_hyperparameters()
@@ -69,12 +72,22 @@ class RINDiffusion(BindingModule):
             label_dropout,
         )
         self.sampling = sampling or Sampling()
+        self._core_from = core_from
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the pictures."""
         size = cast(int, self.network.image_size)
         return cast(int, self.network.in_channels), size, size
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: that of a picture."""
+        return self.image_shape
+
+    def examples(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """What of a batch is learnt, and what is given beside it: pictures, uint8 (B, C, H, W), and nothing."""
+        return batch["image"], None
 
     @property
     def num_classes(self) -> int:
@@ -100,29 +113,35 @@ class RINDiffusion(BindingModule):
                 f"the data's images have {size} pixels, the network's {self.image_shape[-1]}: set --data.image_size "
                 "or network_options.image_size."
             )
+        if stage == "fit" and self._core_from is not None:
+            load_core(self.network, self._core_from)
+            self._core_from = None
         super().setup(stage)
 
     def losses(self, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
         """The loss of each example of a batch, (B,)."""
-        x_0 = self.diffusion.from_images(batch["image"])
+        data, given = self.examples(batch)
+        context = None if given is None else self.diffusion.from_images(given)
         label = batch.get("label") if self.num_classes else None
-        return self.diffusion.losses(self.network, x_0, label, generator=generator).loss
+        return self.diffusion.losses(
+            self.network, self.diffusion.from_images(data), label, context, generator=generator
+        ).loss
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The mean loss of a batch `{image: uint8 (B, C, H, W), label: (B,)}`."""
-        loss = self.losses(batch, self.generator).mean()
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
-        return loss
+        losses = self.losses(batch, self.generator)
+        self.log("train/loss", losses.mean(), prog_bar=True, batch_size=len(losses))
+        return losses.mean()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The same loss, with draws that are the same in every validation."""
-        loss = self.losses(batch, self._generator_of(batch_idx)).mean()
-        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch["image"]))
+        losses = self.losses(batch, self._generator_of(batch_idx))
+        self.log("val/loss", losses.mean(), prog_bar=True, sync_dist=True, batch_size=len(losses))
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss on the test set."""
-        loss = self.losses(batch, self._generator_of(batch_idx)).mean()
-        self.log("test/loss", loss, sync_dist=True, batch_size=len(batch["image"]))
+        losses = self.losses(batch, self._generator_of(batch_idx))
+        self.log("test/loss", losses.mean(), sync_dist=True, batch_size=len(losses))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One sample for each label of the batch, uint8 (B, C, H, W)."""
@@ -140,86 +159,90 @@ class RINDiffusion(BindingModule):
         num: int,
         *,
         label: Tensor | None = None,
+        context: Tensor | None = None,
         steps: int | None = None,
         generator: torch.Generator | None = None,
         batch_size: int = 64,
         progress: bool = False,
     ) -> Tensor:
-        """Draws pictures with the current weights.
+        """Draws samples with the current weights.
 
         Args:
             num: How many.
             label: Classes (num,); None takes the classes in turn.
+            context: Clean frames, uint8 (num, T_c, C, H, W), for a network that predicts videos from them.
             steps: Sampling steps; None takes those of `sampling`.
             generator: Source of the noise, on the module's device; None is seeded with 0.
-            batch_size: Pictures that are sampled at a time.
+            batch_size: Samples that are drawn at a time.
             progress: Show a progress bar over all steps.
 
         Returns:
-            uint8 pictures (num, C, H, W) on the module's device.
+            uint8 pictures (num, C, H, W) or clips (num, T, C, H, W) on the module's device.
 
         Raises:
-            InputError: If a label is outside the classes, or a number is not positive.
+            InputError: If a label is outside the classes, a number is not positive, or the context is missing, not
+                asked for, or of another shape than the network's.
         """
         if num < 1 or batch_size < 1:
             raise InputError(f"num={num} and batch_size={batch_size} must be 1 or more.")
+        check_context(self.network, num, context)
         steps = self.sampling.steps if steps is None else steps
         generator = generator or torch.Generator(self.device).manual_seed(0)
-        if self.num_classes:
-            label = torch.arange(num) % self.num_classes if label is None else label
-            check_labels(label.cpu(), self.num_classes)
-            label = label.to(self.device)
-        else:
-            label = None
-        training = self.network.training
-        self.network.eval()
-        pictures = []
-        batches = [min(batch_size, num - start) for start in range(0, num, batch_size)]
+        label = self._labels(num, label)
+        starts = range(0, num, batch_size)
+        drawn = []
+        with evaluating(self.network), tqdm(total=len(starts) * steps, desc="sampling", disable=not progress) as bar:
+            for start in starts:
+                part = slice(start, min(start + batch_size, num))
+                some_labels, some_context = (None if each is None else each[part] for each in (label, context))
+                drawn.append(self._draw(part.stop - start, some_labels, some_context, steps, generator, bar))
+        return torch.cat(drawn)
+
+    def _draw(
+        self,
+        num: int,
+        label: Tensor | None,
+        context: Tensor | None,
+        steps: int,
+        generator: torch.Generator,
+        bar: "tqdm[Any]",
+        carry: Carry | None = None,
+    ) -> Tensor:
+        """One batch of samples, uint8 (num, …)."""
 
         def advance(step: int, x_0: Tensor) -> None:
             bar.update()
 
-        with tqdm(total=len(batches) * steps, desc="sampling", disable=not progress) as bar:
-            for index, size in enumerate(batches):
-                noise = torch.randn(size, *self.image_shape, device=self.device, generator=generator)
-                x_0 = self.sampling(
-                    self.network,
-                    self.diffusion,
-                    noise,
-                    None if label is None else label[index * batch_size :][:size],
-                    steps=steps,
-                    generator=generator,
-                    on_step=advance,
-                )
-                pictures.append(self.diffusion.to_images(x_0))
-        self.network.train(training)
-        return torch.cat(pictures)
-
-
-def check_denoiser(network: nn.Module) -> None:
-    """Raises an `InputError` if a network cannot say which pictures it is for, as other models of timm cannot."""
-    missing = [name for name in ("image_size", "in_channels", "num_classes") if not hasattr(network, name)]
-    if missing:
-        raise InputError(
-            f"network: a {type(network).__name__} is no denoiser, it has no {' and no '.join(missing)}; expected a RIN "
-            "(`rin_cifar10`, …) or a network with its call and these attributes."
+        noise = torch.randn(num, *self.sample_shape, device=self.device, generator=generator)
+        given = None if context is None else self.diffusion.from_images(context.to(self.device))
+        x_0 = self.sampling(
+            self.network,
+            self.diffusion,
+            noise,
+            label,
+            given,
+            steps=steps,
+            generator=generator,
+            on_step=advance,
+            carry=carry,
         )
+        return self.diffusion.to_images(x_0)
+
+    def _labels(self, num: int, label: Tensor | None) -> Tensor | None:
+        """Classes (num,) on the module's device, in turn where none are given; None for an unconditional network."""
+        if not self.num_classes:
+            return None
+        label = torch.arange(num) % self.num_classes if label is None else label
+        check_labels(label.cpu(), self.num_classes)
+        return label.to(self.device)
 
 
-def create_network(name: str, options: dict[str, Any]) -> nn.Module:
-    """A network from timm's registry.
-
-    Raises:
-        InputError: If the name is unknown, or an option is not one of the preset's.
-    """
-    if not timm.is_model(name):
-        raise InputError(f"unknown network {name!r}{did_you_mean(name, timm.list_models('rin_*'))}")
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the mode it was in afterwards."""
+    training = network.training
+    network.eval()
     try:
-        network: nn.Module = timm.create_model(name, **options)
-    except TypeError as error:
-        known = inspect.signature(RIN).parameters
-        wrong = next((option for option in options if option not in known), None)
-        if wrong is None:
-            raise
-        raise InputError(f"network_options: {name} has no option {wrong!r}{did_you_mean(wrong, known)}") from error
-    return network
+        yield
+    finally:
+        network.train(training)

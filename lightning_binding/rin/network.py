@@ -171,9 +171,13 @@ class RIN(nn.Module):
         for position in (self.interface_position, self.latent_position):
             nn.init.trunc_normal_(position, std=0.02, a=-0.04, b=0.04)
         if self.sinusoidal_init:
-            size, parts = self.image_size, (self.frames - self.context_frames, self.context_frames)
-            grids = [self.patches.coordinates(part, size, size) for part in parts if part]
-            rows = torch.cat([sinusoidal_positions(grid, self.interface_dim) for grid in grids])
+            size = self.image_size
+            context = self.patches.coordinates(self.context_frames, size, size)
+            noisy = self.patches.coordinates(self.frames - self.context_frames, size, size)
+            if len(context):  # in time the context comes first, in the interface last
+                noisy[:, 0] += 1 + context[:, 0].max()
+            grid = torch.cat([noisy, context])[:, 0 if self.frames > 1 else 1 :]
+            rows = sinusoidal_positions(grid, self.interface_dim)
             self.interface_position.data.copy_(rows)
         nn.init.zeros_(self.previous_norm.weight)  # Z_t = Z_init early in training (section 3.2 of the paper)
 

@@ -46,6 +46,11 @@ def row(
     }
 
 
+def video(context_frames: int) -> dict[str, int]:
+    """Clips of 16 frames in patches of two, of which the first frames are given."""
+    return {"frames": 16, "temporal_patch": 2, "context_frames": context_frames}
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     # name: size, patch, d, m, D, blocks, (latent, cross) heads, (latent, interface) ratios, classes
     # Released configurations of the original code.
@@ -62,9 +67,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "rin_512": row(512, 8, 512, 256, 768, [6] * 6, (16, 16), (4, 4), 1000),
     "rin_768": row(768, 8, 512, 256, 768, [8] * 6, (16, 16), (4, 4), 1000),
     "rin_1024": row(1024, 8, 512, 256, 768, [8] * 6, (16, 16), (4, 4), 1000),
+    # The paper's video model, 5 frames of Kinetics-600 to 11 more, and its sizes for BAIR, 1 to 15.
+    "rin_kinetics600": row(64, 4, 512, 256, 1024, [4] * 6, (16, 16), (4, 4), 0, **video(5)),
+    "rin_bair": row(64, 4, 512, 256, 1024, [4] * 6, (16, 16), (4, 4), 0, **video(1)),
     # Small ones, for CPUs: a test's, the quickstart's, and the recipe on emoji.
     "rin_tiny": row(8, 2, 16, 8, 32, [1, 1], (4, 2), (4, 2), 3),
     "rin_quickstart": row(32, 4, 128, 32, 128, [1] * 3, (4, 4), (4, 2), 9, sinusoidal_init=True),
+    "rin_sprites": row(32, 4, 96, 32, 192, [1] * 4, (6, 4), (4, 1), 0, sinusoidal_init=True, **video(2)),
     "rin_emoji32": row(32, 4, 128, 32, 192, [1] * 4, (6, 4), (4, 2), 9, sinusoidal_init=True),
 }
 

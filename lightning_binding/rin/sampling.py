@@ -15,6 +15,19 @@ from lightning_binding.rin.samplers import SAMPLERS, Denoiser, Sampler
 from lightning_binding.rin.schedules import Schedule, ShiftedCosine
 
 
+class Carry:
+    """Latents between two runs of a sampler, such as the windows of a long video.
+
+    Attributes:
+        latents: What the first evaluation of the next run is given, (B, m, D); None is nothing.
+        last: What the last evaluation returned.
+    """
+
+    def __init__(self) -> None:
+        self.latents: Tensor | None = None
+        self.last: Tensor | None = None
+
+
 class Sampling:
     """The settings of a sampler, and its call.
 
@@ -61,6 +74,7 @@ class Sampling:
         steps: int | None = None,
         generator: torch.Generator | None = None,
         on_step: Callable[[int, Tensor], None] | None = None,
+        carry: "Carry | None" = None,
     ) -> Tensor:
         """Samples.
 
@@ -73,24 +87,33 @@ class Sampling:
             steps: Overrides `self.steps`.
             generator: Source of the noise of stochastic samplers.
             on_step: Called with the index and the estimate of x_0 after every step.
+            carry: Latents that the first step starts from; afterwards it holds those of the last.
 
         Returns:
             x_0 in [-b, b], of the shape of `noise`.
         """
-        carry = diffusion.self_conditioning > 0  # latents that training never saw are not to be trusted in sampling
+        conditioned = diffusion.self_conditioning > 0  # latents that training never saw are not to be trusted
+        carry = carry or Carry()
 
-        def conditioned(label: Tensor | None) -> Denoiser:
+        def denoiser(label: Tensor | None) -> Denoiser:
             def denoise(x: Tensor, gamma: Tensor, latents: Tensor | None) -> tuple[Tensor, Tensor | None]:
+                latents = carry.latents if latents is None and conditioned else latents
                 prediction, latents, _ = network(diffusion.network_input(x), gamma, label, latents, context)
                 assert prediction is not None
-                return prediction.float(), latents if carry else None
+                return prediction.float(), latents if conditioned else None
 
             return denoise
 
-        denoise = conditioned(label)
+        def conditional(x: Tensor, gamma: Tensor, latents: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            prediction, latents = given(x, gamma, latents)
+            carry.last = latents
+            return prediction, latents
+
+        given = denoiser(label)
+        denoise: Denoiser = conditional
         if self.guidance != 0 and label is not None:
-            denoise = guided(denoise, conditioned(None), self.guidance, self.guidance_interval)
-        return find_sampler(self.sampler)(
+            denoise = guided(denoise, denoiser(None), self.guidance, self.guidance_interval)
+        x_0 = find_sampler(self.sampler)(
             denoise,
             noise,
             steps=self.steps if steps is None else steps,
@@ -101,6 +124,8 @@ class Sampling:
             generator=generator,
             on_step=on_step,
         )
+        carry.latents = carry.last
+        return x_0
 
 
 def find_sampler(name: str) -> Sampler:

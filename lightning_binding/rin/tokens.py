@@ -36,10 +36,9 @@ class Patches:
         return -(-frames // self.temporal) * (height // self.spatial) * (width // self.spatial)
 
     def coordinates(self, frames: int, height: int, width: int) -> Tensor:
-        """Coordinates of the patches of a video in the order of the rows, (n, 3) for time or (n, 2) without it."""
-        axes = [torch.arange(-(-frames // self.temporal))] if frames > 1 else []
-        axes += [torch.arange(height // self.spatial), torch.arange(width // self.spatial)]
-        return torch.cartesian_prod(*axes)
+        """Coordinates of the patches of a video in the order of the rows, (n, 3): time, row, column."""
+        axes = (-(-frames // self.temporal), height // self.spatial, width // self.spatial)
+        return torch.cartesian_prod(*[torch.arange(length) for length in axes])
 
     def to_rows(self, video: Tensor) -> Tensor:
         """Cuts a video (B, T, C, H, W) into rows (B, n, P)."""
