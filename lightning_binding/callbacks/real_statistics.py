@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from lightning_binding.metrics.frechet import FrechetDistance
+from lightning_binding.metrics.streaming import StreamingFrechet
 
 
 class RealStatistics:
@@ -46,7 +46,7 @@ class RealStatistics:
         found = self.sums.exists() and (not kid or bool(self._features()))
         return all(_gathered(found, self.world))
 
-    def load(self, frechet: FrechetDistance, kid: KernelInceptionDistance | None) -> Tensor | None:
+    def load(self, frechet: StreamingFrechet, kid: KernelInceptionDistance | None) -> Tensor | None:
         """Gives the metrics their real side, this rank's share of it, and returns the labels (N,), if there are any."""
         if self.rank == 0:
             frechet.load_real(self.sums)
@@ -54,7 +54,7 @@ class RealStatistics:
             kid.real_features = [self._share().to(kid.device)]
         return load_file(self._file("labels")).get("label")
 
-    def save(self, frechet: FrechetDistance, kid: KernelInceptionDistance | None, labels: Tensor | None) -> None:
+    def save(self, frechet: StreamingFrechet, kid: KernelInceptionDistance | None, labels: Tensor | None) -> None:
         """Writes the real side of the metrics, and the labels of all pictures."""
         self.stem.parent.mkdir(parents=True, exist_ok=True)
         if kid is not None:

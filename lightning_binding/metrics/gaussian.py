@@ -50,8 +50,14 @@ def add_products_(products: Tensor, rows: Tensor, block: int = 256) -> None:
         products[start:stop, start:].addmm_(rows[:, start:stop].T, rows[:, start:])
 
 
-def moments(count: Tensor, total: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and unbiased covariance (d, d) from n, sum of x (d,), and the upper triangle of the sum of x x^T.
+def moments(count: Tensor, total: Tensor, products: Tensor, unbiased: bool = True) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and covariance (d, d) of n samples from their sums.
+
+    Args:
+        count: Their number n.
+        total: Sum of x, (d,).
+        products: Upper triangle of the sum of x x^T, (d, d).
+        unbiased: Divide the covariance by n - 1; False divides it by n.
 
     Raises:
         InputError: If there are fewer than two samples.
@@ -61,4 +67,4 @@ def moments(count: Tensor, total: Tensor, products: Tensor) -> tuple[Tensor, Ten
         raise InputError(f"a Fréchet distance needs two samples on each side or more; one side has {n}.")
     mean = total / n
     products = products.triu() + products.triu(1).T
-    return mean, (products - n * torch.outer(mean, mean)) / (n - 1)
+    return mean, (products - n * torch.outer(mean, mean)) / (n - int(unbiased))

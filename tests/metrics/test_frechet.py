@@ -156,15 +156,15 @@ def test_agrees_with_torch_fidelity_on_the_same_pictures_and_extractor() -> None
 @settings(max_examples=20, deadline=None)
 @given(size=st.integers(1, 300), block=st.integers(1, 400))
 def test_batches_and_buffer_do_not_matter(size: int, block: int) -> None:
-    from lightning_binding.metrics import frechet
+    from lightning_binding.metrics import streaming
 
     expected = both(FrechetDistance(Pooled()), 300)
-    before = frechet.BLOCK
-    frechet.BLOCK = block
+    before = streaming.BLOCK
+    streaming.BLOCK = block
     try:
         assert both(FrechetDistance(Pooled()), size) == pytest.approx(expected, rel=1e-10)
     finally:
-        frechet.BLOCK = before
+        streaming.BLOCK = before
 
 
 def test_what_waits_is_in_copies_pickles_and_states() -> None:
