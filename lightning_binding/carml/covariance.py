@@ -55,10 +55,11 @@ class FullCovariance(Covariance):
 
     def estimate(self, second: Tensor, means: Tensor) -> Tensor:
         """Cholesky factors (K, d, d)."""
-        covariance = second.unflatten(-1, means.shape[-1:] * 2) - means[:, :, None] * means[:, None, :]
+        covariance = second.reshape(-1, means.shape[1], means.shape[1]) - means[:, :, None] * means[:, None, :]
         variance, axes = torch.linalg.eigh(covariance)
         raised = (axes * variance.clamp(min=self.floor).unsqueeze(-2)) @ axes.transpose(-1, -2)
-        return torch.linalg.cholesky((raised + raised.transpose(-1, -2)) / 2)
+        factors: Tensor = torch.linalg.cholesky((raised + raised.transpose(-1, -2)) / 2)
+        return factors
 
     def free_parameters(self, width: int) -> int:
         """The mean and half of a symmetric matrix."""

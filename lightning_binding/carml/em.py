@@ -55,7 +55,7 @@ class _Moments:
         return iter(self._blocks() if self.kept is None else self.kept)
 
     def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for block in self.states.split(self.rows):
+        for block in torch.split(self.states, self.rows):
             yield block.sum(1), self.covariance.second(block)
 
 
@@ -159,9 +159,9 @@ def _maximise(
     moments: _Moments, responsibilities: Tensor, covariance: Covariance, least: float
 ) -> tuple[GaussianMixture, int]:
     """The mixture that fits responsibilities (N, K) best, and how many of its components were seeded again."""
-    firsts, seconds = 0.0, 0.0
-    for (first, second), weight in zip(moments, responsibilities.split(moments.rows), strict=True):
-        firsts, seconds = firsts + weight.T @ first, seconds + weight.T @ second
+    weights = torch.split(responsibilities, moments.rows)
+    sums = [(weight.T @ first, weight.T @ second) for (first, second), weight in zip(moments, weights, strict=True)]
+    firsts, seconds = (torch.stack(each).sum(0) for each in zip(*sums, strict=True))
     owned = responsibilities.sum(0)
     share = (owned * moments.count).clamp(min=torch.finfo(owned.dtype).tiny).unsqueeze(-1)
     means = firsts / share
@@ -170,7 +170,8 @@ def _maximise(
 
 
 def _log_share(owned: Tensor) -> Tensor:
-    return (owned / owned.sum()).clamp(min=torch.finfo(owned.dtype).tiny).log()
+    share: Tensor = owned / owned.sum()
+    return share.clamp(min=torch.finfo(owned.dtype).tiny).log()
 
 
 def _reseed(mixture: GaussianMixture, owned: Tensor, least: float) -> tuple[GaussianMixture, int]:
@@ -197,7 +198,8 @@ def _widest(scale: Tensor) -> Tensor:
     if scale.ndim == 1:
         return torch.where(torch.arange(len(scale), device=scale.device) == scale.argmax(), scale, 0.0)
     variance, axes = torch.linalg.eigh(scale @ scale.T)
-    return axes[:, -1] * math.sqrt(float(variance[-1]))
+    direction: Tensor = axes[:, -1]
+    return direction * math.sqrt(float(variance[-1]))
 
 
 def kmeans_assignments(

@@ -40,7 +40,8 @@ class GaussianMixture:
         if self.scale.ndim == 2:
             return 1 / self.scale
         identity = torch.eye(self.means.shape[1], dtype=self.scale.dtype, device=self.scale.device)
-        return torch.linalg.solve_triangular(self.scale, identity.expand_as(self.scale), upper=False)
+        inverse: Tensor = torch.linalg.solve_triangular(self.scale, identity.expand_as(self.scale), upper=False)
+        return inverse
 
     @cached_property
     def log_volume(self) -> Tensor:
@@ -52,8 +53,8 @@ class GaussianMixture:
         """Log q(s|k) of states (..., d): (..., K), in nats; from differences, so exact far away, too."""
         flat = states.reshape(-1, states.shape[-1])
         rows = max(1, BLOCK // self.means.numel())
-        parts = [self._log_likelihood(part) for part in flat.split(rows)] or [flat.new_zeros(0, self.components)]
-        return torch.cat(parts).unflatten(0, states.shape[:-1])
+        parts = [self._log_likelihood(part) for part in torch.split(flat, rows)] or [flat.new_zeros(0, self.components)]
+        return torch.cat(parts).reshape(*states.shape[:-1], self.components)
 
     def _log_likelihood(self, states: Tensor) -> Tensor:
         apart = states.unsqueeze(1) - self.means
