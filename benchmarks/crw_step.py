@@ -5,7 +5,8 @@
 The recipe at two clips: T 4, 256 px, 49 patches of 64 px, a ResNet-18 of stride 8 with reflecting padding, Adam. Plain
 is float32, contiguous and eager. Every candidate runs in a process of its own, so that peak memory (beyond what there
 was after the imports) is its own; candidates take turns over several rounds, and the best step counts after those that
-warm up. The encoder's share is what a step saves when features that are there already take the encoder's place.
+warm up. On one thread, time is that of the processor, which other work on a machine lengthens less. The encoder's share
+is what a step saves when features that are there already take the encoder's place.
 """
 
 import argparse
@@ -59,12 +60,13 @@ def stepper(module: ContrastiveRandomWalk, video: Tensor, mixed: bool) -> Callab
 
 def seconds(step: Callable[[], float], repeats: int) -> float:
     """Best time of a step after one that warms up."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     step()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         step()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)
 
 
@@ -119,7 +121,7 @@ def main() -> None:
 
 def report(setup: dict[str, Any], best: dict[str, dict[str, float]]) -> None:
     """Prints the table, in Markdown."""
-    print(f"{setup['processor']}, {setup['threads']} threads, torch {setup['torch']}\n")
+    print(f"{setup['processor']}, {setup['threads']} thread(s), torch {setup['torch']}\n")
     print("| candidate | s per step | times as fast | in the encoder | peak MiB | first loss |")
     print("| --- | --- | --- | --- | --- | --- |")
     plain = best["plain"]["seconds"]
