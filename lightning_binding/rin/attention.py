@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_binding.errors import InputError
-from lightning_binding.rin.network import RIN, Block
+from lightning_binding.rin.core import Block, Core
 
 
 @dataclass
@@ -49,7 +49,7 @@ def record_attention(network: nn.Module) -> Iterator[AttentionMaps]:
     Raises:
         InputError: If the network is not a RIN.
     """
-    if not isinstance(network, RIN):
+    if not isinstance(network, Core):
         raise InputError(f"attention maps are those of a RIN's reads and writes; got a {type(network).__name__}.")
     maps = AttentionMaps()
     blocks = [block for block in network.blocks if isinstance(block, Block)]

@@ -11,15 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_binding.rin import checks
-from lightning_binding.rin.layers import (
-    Attention,
-    CrossUnit,
-    FeedForward,
-    ScalarEmbedding,
-    SelfUnit,
-    glorot_,
-    layer_norm,
-)
+from lightning_binding.rin.core import Core
+from lightning_binding.rin.layers import glorot_
 from lightning_binding.rin.tokens import Patches, sinusoidal_positions
 
 
@@ -37,28 +30,7 @@ class RINOutput(NamedTuple):
     interface: Tensor | None
 
 
-class Block(nn.Module):
-    """Read from the interface, compute on the latents, write back. Weights are not shared between blocks.
-
-    Args:
-        read: Updates the latents from the interface.
-        compute: Self-attention layers of the latents.
-        write: Updates the interface from the latents; None leaves it as it is.
-    """
-
-    def __init__(self, read: CrossUnit, compute: Sequence[SelfUnit], write: CrossUnit | None) -> None:
-        super().__init__()
-        self.read = read
-        self.compute = nn.Sequential(*compute)
-        self.write = write
-
-    def forward(self, latents: Tensor, interface: Tensor, write: bool = True) -> tuple[Tensor, Tensor]:
-        """Maps latents (B, m, D) and interface (B, n, d) to their updates."""
-        latents = self.compute(self.read(latents, interface))
-        return latents, self.write(interface, latents) if write and self.write is not None else interface
-
-
-class RIN(nn.Module):
+class RIN(Core):
     """Recurrent Interface Network for images and videos.
 
     Args:
@@ -113,63 +85,43 @@ class RIN(nn.Module):
         time_scale: float = 1000.0,
         sinusoidal_init: bool = False,
     ) -> None:
-        super().__init__()
         condition_tokens = 1 + (num_classes > 0)
-        widths = {"interface_dim": interface_dim, "latent_dim": latent_dim, "latent_mlp_ratio": latent_mlp_ratio}
-        checks.check_positive(**widths, in_channels=in_channels, temporal_patch=temporal_patch)
+        checks.check_positive(in_channels=in_channels, temporal_patch=temporal_patch)
         checks.check_patch(image_size, patch_size)
-        checks.check_latents(latents, condition_tokens, latent_dim)
-        checks.check_heads("latent_heads", latent_heads, "latent_dim", latent_dim)
-        checks.check_heads("cross_heads", cross_heads, "the narrower width", min(interface_dim, latent_dim))
         checks.check_frames(frames, context_frames)
-        checks.check_blocks(blocks)
-        checks.check_rates(dropout=dropout, drop_path=drop_path, attention_dropout=attention_dropout)
+        super().__init__(
+            interface_dim,
+            latents,
+            condition_tokens,
+            latent_dim,
+            blocks,
+            latent_heads,
+            cross_heads,
+            latent_mlp_ratio,
+            interface_mlp_ratio,
+            dropout,
+            drop_path,
+            attention_dropout,
+            time_scale,
+        )
         self.image_size, self.in_channels, self.num_classes = image_size, in_channels, num_classes
         self.frames, self.context_frames = frames, context_frames
         self.sinusoidal_init = sinusoidal_init
-        self.num_latents, self.latent_dim, self.interface_dim = latents, latent_dim, interface_dim
-        self.layers = list(blocks)
-        self.latent_mlp_ratio, self.interface_mlp_ratio = latent_mlp_ratio, interface_mlp_ratio
         self.patches = Patches(temporal_patch, patch_size, in_channels)
         self.noisy_tokens = self.patches.count(frames - context_frames, image_size, image_size)
         tokens = self.noisy_tokens + self.patches.count(context_frames, image_size, image_size)
-
         self.stem = nn.Linear(self.patches.size, interface_dim)
-        self.stem_norm = layer_norm(interface_dim)
         self.interface_position = nn.Parameter(torch.empty(tokens, interface_dim))
-        self.latent_position = nn.Parameter(torch.empty(latents - condition_tokens, latent_dim))
-        self.time_token = ScalarEmbedding(latent_dim, time_scale)
         self.class_token = nn.Linear(num_classes, latent_dim) if num_classes else None
-        self.previous = FeedForward(latent_dim, latent_mlp_ratio)
-        self.previous_norm = layer_norm(latent_dim)
-
-        def block(layers: int) -> Block:
-            compute = [
-                SelfUnit(latent_dim, latent_heads, latent_mlp_ratio, dropout, drop_path, attention_dropout)
-                for _ in range(layers)
-            ]
-            read = CrossUnit(latent_dim, interface_dim, cross_heads, latent_mlp_ratio)
-            write = CrossUnit(interface_dim, latent_dim, cross_heads, interface_mlp_ratio) if layers else None
-            return Block(read, compute, write)
-
-        self.blocks = nn.ModuleList(block(layers) for layers in blocks)
-        self.readout_norm = layer_norm(interface_dim)
         self.readout = nn.Linear(interface_dim, self.patches.size)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """The original's initialisation: Glorot-uniform kernels, zero biases, and a zero scale of `previous_norm`."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                glorot_(module.weight, module.in_features, module.out_features)
-                nn.init.zeros_(module.bias)
-        for module in self.modules():
-            if isinstance(module, Attention):
-                module.reset_parameters()
+        self.reset_core()
         receptive_field = self.patches.size // self.in_channels  # the stem is a convolution in the original
         glorot_(self.stem.weight, self.patches.size, receptive_field * self.interface_dim)
-        for position in (self.interface_position, self.latent_position):
-            nn.init.trunc_normal_(position, std=0.02, a=-0.04, b=0.04)
+        nn.init.trunc_normal_(self.interface_position, std=0.02, a=-0.04, b=0.04)
         if self.sinusoidal_init:
             size = self.image_size
             context = self.patches.coordinates(self.context_frames, size, size)
@@ -179,7 +131,6 @@ class RIN(nn.Module):
             grid = torch.cat([noisy, context])[:, 0 if self.frames > 1 else 1 :]
             rows = sinusoidal_positions(grid, self.interface_dim)
             self.interface_position.data.copy_(rows)
-        nn.init.zeros_(self.previous_norm.weight)  # Z_t = Z_init early in training (section 3.2 of the paper)
 
     @classmethod
     def from_official(cls, weights: Mapping[str, Any], config: Mapping[str, Any] | str) -> "RIN":
@@ -215,10 +166,7 @@ class RIN(nn.Module):
             label = gamma.new_full((batch,), -1) if label is None else label
             one_hot = (label[:, None] == classes).to(self.class_token.weight.dtype)  # the null label is all zeros
             tokens.append(self.class_token(one_hot)[:, None])
-        latents = torch.cat([token.to(tokens[0].dtype) for token in tokens], dim=1)
-        previous = torch.zeros_like(latents) if previous is None else previous
-        warm_start: Tensor = self.previous_norm(previous + self.previous(previous))
-        return latents + warm_start
+        return self.warm_start(tokens, previous)
 
     def forward(
         self,
@@ -250,9 +198,7 @@ class RIN(nn.Module):
         video = x if x.ndim == 5 else x[:, None]
         interface = self.tokenize(video, context)
         z = self.condition(gamma, label, latents)
-        last = len(self.blocks) - 1
-        for index, block in enumerate(self.blocks):
-            z, interface = block(z, interface, write=readout or index < last)
+        z, interface = self.compute(z, interface, readout)
         if not readout:
             return RINOutput(None, z, None)
         rows = self.readout(self.readout_norm(interface[:, : self.noisy_tokens]))
