@@ -2,6 +2,7 @@
 
 from lightning_binding.metrics.davis_tables import write_davis_tables
 from lightning_binding.metrics.extractors import Extractor, Inception, TimmExtractor
+from lightning_binding.metrics.frame_quality import FrameQuality
 from lightning_binding.metrics.frechet import FrechetDistance
 from lightning_binding.metrics.frechet_video import FrechetVideoDistance
 from lightning_binding.metrics.gaussian import frechet_distance
@@ -17,6 +18,7 @@ __all__ = [
     "PROTOCOLS",
     "CropResize",
     "Extractor",
+    "FrameQuality",
     "FrechetDistance",
     "FrechetVideoDistance",
     "Inception",

@@ -141,6 +141,13 @@ class StreamingFrechet(Metric):
         for name, value in kept.items():
             setattr(self, name, value)
 
+    def take_real(self, other: "StreamingFrechet") -> None:
+        """Takes the real side of another metric, of the same features."""
+        other.flush()
+        self._waiting["real"] = []
+        for name in ("count", "sum", "products"):
+            setattr(self, f"real_{name}", getattr(other, f"real_{name}").clone())
+
     def save_real(self, path: str | Path) -> None:
         """Writes the real side's sums as safetensors."""
         self.flush()
