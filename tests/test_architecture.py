@@ -30,6 +30,7 @@ FLOORS = {
     "metrics": 1,
 }
 MATHEMATICS = ("schedules", "objectives", "samplers", "few_step", "trajectory", "levels", "guidance", "bits")
+MATHEMATICS += ("mixture", "covariance", "em", "matching", "selection", "scaffold", "reward")
 # The ground floor's one look upwards: the package registers its models with timm when it is imported.
 REGISTRATION = {("lightning_binding", "backbones"), ("lightning_binding", "rin")}
 

@@ -1,0 +1,268 @@
+"""The task scaffold q(s|z): features of observations, and a mixture over whole trajectories of them.
+
+CARML's E-step (arXiv 1912.04226, section 3): features are learnt by alternating between clustering trajectories and
+telling the clusters apart, then the mixture is fitted to them,
+
+    max_q  E_tau [log sum_z q(z) prod_t q(g(s_t)|z)],
+
+and its densities of single states make the reward. Features are standardised, so that densities have a scale.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from lightning_binding.carml.covariance import Covariance, FullCovariance
+from lightning_binding.carml.em import MixtureFit, fit_mixture
+from lightning_binding.carml.matching import match_components
+from lightning_binding.carml.mixture import GaussianMixture
+from lightning_binding.carml.selection import choose_components
+from lightning_binding.carml.together import decided_by_first, gather_rows
+from lightning_binding.errors import InputError
+
+LEAST_DEVIATION = 1e-3  # of a feature; one that hardly varies would otherwise be blown up
+BATCH = 1024  # observations that are encoded at a time
+
+
+class Features(nn.Module):
+    """What the mixture models of an observation; this one takes the numbers as they are.
+
+    A subclass overrides `forward`, and `learn` if there is something to learn.
+    """
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features (M, d), in float, of observations (M, ...)."""
+        return observations.flatten(1).float()
+
+    def learn(
+        self, trajectories: Tensor, cluster: Callable[[Tensor], Tensor], generator: torch.Generator
+    ) -> dict[str, float]:
+        """Improves the features on trajectories.
+
+        Args:
+            trajectories: Observations, (N, T, ...).
+            cluster: From features (N, T, d) to a label of each state, (N, T), the same throughout a trajectory.
+            generator: Source of random numbers, on the CPU.
+
+        Returns:
+            What there is to tell, such as losses.
+        """
+        return {}
+
+    def description(self) -> dict[str, Any]:
+        """What `restore` needs, as plain data and tensors on the CPU."""
+        return {name: value.cpu() for name, value in self.state_dict().items()}
+
+    def restore(self, description: dict[str, Any]) -> None:
+        """Takes up a description."""
+        self.load_state_dict(description)
+
+
+class ScaffoldFit(NamedTuple):
+    """What `Scaffold.fit` returns.
+
+    Attributes:
+        objective: Mean log-likelihood (or tempered free energy) of a trajectory over the iterations of EM, in nats.
+        kept: Share of the trajectories that stay with their task, matched to those of the fit before; 1 at the first.
+        reseeded: Iterations in which an empty component was seeded again.
+        told: What there is to tell of the learning of features.
+    """
+
+    objective: list[float]
+    kept: float
+    reseeded: list[int]
+    told: dict[str, float]
+
+
+class Scaffold:
+    """A distribution of tasks that is fitted to trajectories, and the densities of states under its tasks.
+
+    Under `torch.distributed`, every process calls `fit` with the trajectories of its own: it is fitted to all of them
+    by the first, and handed to the others.
+
+    Args:
+        components: Number of tasks, K; where `candidates` are given, that of the clusters features are learnt with.
+        features: What is modelled of an observation; None takes its numbers, `DiscriminativeFeatures()` learns them.
+        covariance: Family of the components' covariances; None is `FullCovariance()`.
+        mean_over_time: Weigh a trajectory by the mean of its states' log-likelihoods: softer than the sum.
+        state_level: Let every state have a component of its own, as if trajectories had one state; DIAYN's view.
+        candidates: Numbers of tasks of which the first fit chooses; None leaves `components`.
+        held_out: Share of the trajectories by which it chooses; None chooses by the Bayesian information criterion.
+        warm_start: Start each fit from the tasks of the fit before; False starts with k-means.
+        restarts: Fits from different k-means of which the best is kept, where k-means is started with.
+        iterations: Most iterations of EM.
+        seed: Of all random numbers.
+
+    Raises:
+        InputError: If a number is not positive.
+    """
+
+    def __init__(
+        self,
+        components: int = 16,
+        features: Features | None = None,
+        covariance: Covariance | None = None,
+        mean_over_time: bool = False,
+        state_level: bool = False,
+        candidates: list[int] | None = None,
+        held_out: float | None = None,
+        warm_start: bool = True,
+        restarts: int = 3,
+        iterations: int = 100,
+        seed: int = 0,
+    ) -> None:
+        for name, value in {"components": components, "restarts": restarts, "iterations": iterations}.items():
+            if value < 1:
+                raise InputError(f"{name} is {value}; it must be 1 or more.")
+        self.components, self.features = components, features
+        self.covariance, self.mean_over_time, self.state_level = covariance, mean_over_time, state_level
+        self.candidates, self.held_out, self.warm_start = candidates, held_out, warm_start
+        self.restarts, self.iterations, self.seed = restarts, iterations, seed
+        self.network = features or Features()
+        self.generator = torch.Generator().manual_seed(seed)
+        self.device = torch.device("cpu")
+        self._mixture: GaussianMixture | None = None
+        self._mean, self._std, self._axes = torch.zeros(1), torch.ones(1), 0
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are tasks yet."""
+        return self._mixture is not None
+
+    @property
+    def mixture(self) -> GaussianMixture:
+        """The mixture over standardised features; raises `InputError` before the first fit."""
+        if self._mixture is None:
+            raise InputError("the scaffold has no tasks yet: fit it to trajectories first.")
+        return self._mixture
+
+    @property
+    def log_prior(self) -> Tensor:
+        """Log q(z), (K,)."""
+        return self.mixture.log_prior
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves what it computes with to a device."""
+        self.device = torch.device(device)
+        self.network.to(self.device)
+        self._mean, self._std = self._mean.to(self.device), self._std.to(self.device)
+        self._mixture = None if self._mixture is None else self._mixture.to(self.device)
+        return self
+
+    def fit(self, trajectories: Tensor) -> ScaffoldFit:
+        """Fits the tasks to trajectories; those of the fit before keep their numbers as far as they can.
+
+        Args:
+            trajectories: Observations (N, T, ...), numbers in float or pictures in uint8.
+
+        Raises:
+            InputError: If there are fewer trajectories than tasks, or something is not finite.
+        """
+        everything = gather_rows(trajectories)
+
+        def compute() -> tuple[dict[str, Any], list[Any]]:
+            fit = self._fit(everything)
+            return self.state_dict(), list(fit)
+
+        state, found = decided_by_first(compute)
+        self.load_state_dict(state)
+        return ScaffoldFit(*found)
+
+    def log_likelihood(self, states: Tensor) -> Tensor:
+        """Log q(s|k) of observations (..., *shape): (..., K), in nats of the standardised features."""
+        mixture = self.mixture
+        lead = states.shape[: states.ndim - self._axes]
+        return mixture.log_likelihood(self.embed(states.reshape(-1, *states.shape[len(lead) :]))).reshape(*lead, -1)
+
+    def log_posterior(self, trajectories: Tensor) -> Tensor:
+        """Log q(z|tau) of trajectories (..., T, *shape): (..., K), by the rule that was fitted with."""
+        each = self.log_likelihood(trajectories)
+        whole = each.mean(-2) if self.mean_over_time else each.sum(-2)
+        return (whole + self.log_prior).log_softmax(-1)
+
+    def assign(self, trajectories: Tensor) -> Tensor:
+        """The most probable task of trajectories (..., T, *shape): (...), int64."""
+        return self.log_posterior(trajectories).argmax(-1)
+
+    @torch.no_grad()
+    def embed(self, observations: Tensor) -> Tensor:
+        """Standardised features (M, d) of observations (M, *shape)."""
+        return (self._encode(observations) - self._mean) / self._std
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, as plain data and tensors on the CPU."""
+        mixture = None if self._mixture is None else self._mixture.to("cpu").tensors()
+        return {
+            "mixture": mixture,
+            "mean": self._mean.cpu(),
+            "std": self._std.cpu(),
+            "axes": self._axes,
+            "features": self.network.description(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a state."""
+        self._mixture = None if state["mixture"] is None else GaussianMixture(**state["mixture"])
+        self._mean, self._std, self._axes = state["mean"], state["std"], int(state["axes"])
+        self.network.restore(state["features"])
+        self.generator.set_state(state["generator"].cpu())
+        self.to(self.device)
+
+    def _encode(self, observations: Tensor) -> Tensor:
+        parts = [self.network(part.to(self.device)) for part in torch.split(observations, BATCH)]
+        return torch.cat(parts)
+
+    def _fit(self, trajectories: Tensor) -> ScaffoldFit:
+        if trajectories.ndim < 3 or not len(trajectories):
+            raise InputError(
+                f"trajectories have the shape {tuple(trajectories.shape)}, expected (N, T, ...) with N of 1 or more."
+            )
+        before = self._owners(trajectories) if self.fitted else None
+        start = before if self.warm_start else None
+        told = self.network.learn(trajectories, lambda features: self._labels(features, start), self.generator)
+        with torch.no_grad():
+            rows = self._rows(self._encode(trajectories.flatten(0, 1)).reshape(*trajectories.shape[:2], -1))
+        fit = self._choose(rows) if self.candidates and before is None else self._mix(rows, start)
+        self._mixture, self._axes = fit.mixture, trajectories.ndim - 2
+        if before is None:
+            return ScaffoldFit(fit.objective, 1.0, fit.reseeded, told)
+        order = match_components(fit.responsibilities, before).to(self.device)
+        self._mixture = fit.mixture.reordered(order)
+        stays = fit.responsibilities[:, order].argmax(-1) == before.argmax(-1)
+        return ScaffoldFit(fit.objective, float(stays.float().mean()), fit.reseeded, told)
+
+    def _owners(self, trajectories: Tensor) -> Tensor:
+        """Responsibilities of the present tasks for trajectories, (N, K), or for their states, (N * T, K)."""
+        states = trajectories.flatten(0, 1).unsqueeze(1) if self.state_level else trajectories
+        return self.log_posterior(states).exp()
+
+    def _rows(self, features: Tensor) -> Tensor:
+        """Standardises features (N, T, d), takes down how, and cuts them into what has a component of its own."""
+        self._mean = features.mean((0, 1))
+        self._std = features.std((0, 1), correction=0).clamp(min=LEAST_DEVIATION)
+        features = (features - self._mean) / self._std
+        return features.flatten(0, 1).unsqueeze(1) if self.state_level else features
+
+    def _labels(self, features: Tensor, start: Tensor | None) -> Tensor:
+        """The component of each state, (N, T), by a mixture over features (N, T, d)."""
+        labels = self._mix(self._rows(features), start).responsibilities.argmax(-1)
+        return labels.reshape(len(features), -1).expand(features.shape[:2])
+
+    def _mix(self, rows: Tensor, start: Tensor | None) -> MixtureFit:
+        components = self.components if self._mixture is None else self._mixture.components
+        return fit_mixture(rows, components, start=start, restarts=self.restarts, **self._options())
+
+    def _choose(self, rows: Tensor) -> MixtureFit:
+        options = self._options() | {"restarts": self.restarts}
+        return choose_components(rows, self.candidates or [], held_out=self.held_out, **options).fit
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "covariance": self.covariance or FullCovariance(),
+            "mean_over_time": self.mean_over_time,
+            "iterations": self.iterations,
+            "generator": self.generator,
+        }
