@@ -37,9 +37,8 @@ def trial_advantages(rewards: Tensor, values: Tensor, gamma: float, lam: float) 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the values where the mask is 1; 0 if it is nowhere. What is masked may be anything, NaN included."""
-    total: Tensor = torch.where(mask > 0, values, 0).sum()
-    count: Tensor = mask.sum().clamp(min=1)
-    return total / count
+    mean: Tensor = torch.where(mask > 0, values, 0).sum() / mask.sum().clamp(min=1)
+    return mean
 
 
 def moments(values: Tensor, mask: Tensor) -> Tensor:
@@ -50,10 +49,11 @@ def moments(values: Tensor, mask: Tensor) -> Tensor:
 
 def normalised(values: Tensor, found: Tensor) -> Tensor:
     """The values less their mean, over their standard deviation, of `moments`; as stable-baselines3's."""
-    count, total, squares = found
-    mean = total / count.clamp(min=1)
-    variance = (squares - count * mean.square()) / (count - 1).clamp(min=1)
-    return (values - mean.to(values)) / (variance.clamp(min=0).sqrt().to(values) + 1e-8)
+    count, total, squares = found.unbind()
+    mean: Tensor = total / count.clamp(min=1)
+    variance: Tensor = (squares - count * mean.square()) / (count - 1).clamp(min=1)
+    result: Tensor = (values - mean.to(values)) / (variance.clamp(min=0).sqrt().to(values) + 1e-8)
+    return result
 
 
 class PPOLoss(NamedTuple):

@@ -18,9 +18,12 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import lightning_binding.callbacks
+import lightning_binding.carml.data
+import lightning_binding.carml.worlds
 import lightning_binding.crw.dense
 import lightning_binding.crw.module
 import lightning_binding.data
+import lightning_binding.rin.joint_diffusion
 import lightning_binding.rin.video  # noqa: F401
 from lightning_binding import export
 from lightning_binding.cli.lookup import suggest

@@ -6,7 +6,10 @@ import numpy as np
 from gymnasium import spaces
 
 from lightning_binding.carml.worlds.arrays import Array, Arrays, ArrayWorld
+from lightning_binding.carml.worlds.drawing import AGENT, GOAL, PAID, canvas, disc, rectangle
 from lightning_binding.errors import InputError
+
+SIDE = 32  # of an arm in pictures
 
 
 class Bandit(ArrayWorld):
@@ -29,17 +32,32 @@ class Bandit(ArrayWorld):
         self.action_space = spaces.Discrete(arms)
 
     def begin(self, tasks: Arrays, generator: np.random.Generator) -> Arrays:
-        """A bandit has no state."""
-        return {"nothing": np.zeros((len(tasks["chance"]), 1), np.float32)}
+        """Nothing was pulled."""
+        count = len(tasks["chance"])
+        return {"pulled": np.full(count, -1), "paid": np.zeros(count, np.float32)}
 
     def advance(self, tasks: Arrays, state: Arrays, actions: Array, generator: np.random.Generator) -> Array:
         """Pays 1 with the chance of the arm."""
         chance = tasks["chance"][np.arange(len(actions)), actions]
-        return (generator.random(len(actions)) < chance).astype(np.float32)
+        rewards = (generator.random(len(actions)) < chance).astype(np.float32)
+        state["pulled"], state["paid"] = actions, rewards
+        return rewards
 
     def observe(self, tasks: Arrays, state: Arrays) -> Array:
         """Zeros."""
-        return np.zeros((len(state["nothing"]), 1), np.float32)
+        return np.zeros((len(state["paid"]), 1), np.float32)
+
+    def draw(self, tasks: Arrays, state: Arrays, index: int) -> Array:
+        """The arms as columns as high as their chance; a disc on the one that was pulled, green where it paid."""
+        picture = canvas(4 * SIDE, self.arms * SIDE)
+        for arm, chance in enumerate(tasks["chance"][index]):
+            top = 3 * SIDE * (1 - chance)
+            rectangle(picture, top, (arm + 0.2) * SIDE, 3 * SIDE, (arm + 0.8) * SIDE, GOAL)
+        pulled = int(state["pulled"][index])
+        if pulled >= 0:
+            colour = PAID if state["paid"][index] else AGENT
+            disc(picture, 3.5 * SIDE, (pulled + 0.5) * SIDE, SIDE / 3, colour)
+        return picture
 
 
 class BernoulliBandit(Bandit):
