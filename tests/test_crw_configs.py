@@ -1,5 +1,6 @@
 """Every shipped YAML of the perception chapter is run through the command line, at a size that nobody notices."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_recipe_on_a_benchmark_runs(name: str, tmp_path: Path) -> None:
     root = BENCHMARKS[DATA[name]](tmp_path / "data")
     options = [f"--data.root={root}", "--data.num_workers=0", "--trainer.accelerator=cpu"]
     options += ["--model.backbone=resnet10t", "--model.pretrained=false", f"--trainer.default_root_dir={tmp_path}/run"]
-    options += ['--model.propagation_options={"square": null, "short_side": 32, "multiple_of": 8}']
+    sizes = {"size": None, "long_side": None, "short_side": 32, "other_side_multiple": 8}
+    options += [f"--model.propagation_options={json.dumps(sizes)}"]
     cli = main(["validate", "--config", str(CONFIGS / name), *options])
     values = {key: float(value) for key, value in cli.trainer.callback_metrics.items()}
     assert [key for key in ("val/j_and_f", "val/miou", "val/pck_0.1") if key in values]

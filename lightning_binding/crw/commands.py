@@ -145,8 +145,8 @@ def _settings(
     if short_side is not None:
         if short_side < 1:
             raise InputError(f"--short_side {short_side} must be 1 or more.")
-        changes["square"] = None
-    elif settings.short_side is None and settings.square is None and min(size) > SHORT_SIDE:
+        changes["size"] = changes["long_side"] = None
+    elif (settings.short_side or settings.long_side or settings.size) is None and min(size) > SHORT_SIDE:
         changes["short_side"] = SHORT_SIDE
     return replace(settings, **changes)
 

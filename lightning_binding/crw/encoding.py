@@ -6,37 +6,12 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_binding.crw.settings import PropagationSettings
+from lightning_binding.crw.sizes import frame_size, resize
 from lightning_binding.errors import InputError
 
 Encode = Callable[[Tensor], Tensor]  # uint8 frames (F, 3, H, W) to features (F, C, h, w)
-
-
-def frame_size(height: int, width: int, settings: PropagationSettings, multiple: int) -> tuple[int, int]:
-    """Height and width that frames are resized to before they are encoded.
-
-    Args:
-        height: Of the video, in pixels.
-        width: Of the video.
-        settings: With the shorter side and the multiple that a method was scored with.
-        multiple: What the encoder needs height and width to be a multiple of.
-    """
-    multiple = max(multiple, settings.multiple_of or 1)
-    if settings.square is not None:
-        height, width, scale = settings.square, settings.square, 1.0
-    else:
-        scale = 1.0 if settings.short_side is None else settings.short_side / min(height, width)
-    return tuple(max(round(side * scale) // multiple, 1) * multiple for side in (height, width))  # type: ignore[return-value]
-
-
-def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes uint8 frames (F, 3, H, W), with antialiasing; those of the right size are left as they are."""
-    if frames.shape[-2:] == size:
-        return frames
-    resized = F.interpolate(frames.float(), size, mode="bicubic", antialias=True, align_corners=False)
-    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def opened(video: Iterable[Tensor]) -> tuple[tuple[int, int], Iterator[Tensor]]:
@@ -90,7 +65,7 @@ def feature_maps(
         raise InputError(f"batch={batch} must be 1 or more.")
     target = frame_size(*size, settings, multiple)
     while chunk := list(islice(frames, batch)):
-        yield from encode(resize(torch.stack(chunk), target))
+        yield from encode(resize(torch.stack(chunk), target, settings.frame_resampling))
 
 
 class Watcher(Protocol):
@@ -116,6 +91,7 @@ class EncodedVideo:
 
     Attributes:
         size: Height and width of the frames.
+        encoded_size: Height and width that they are encoded at.
 
     Raises:
         InputError: If there is no frame, or one is not like the first.
@@ -131,6 +107,7 @@ class EncodedVideo:
         watcher: Watcher | None = None,
     ) -> None:
         self.size, frames = opened(video)
+        self.encoded_size = frame_size(*self.size, settings, multiple)
         self.encode, self.settings, self.multiple, self.watcher = encode, settings, multiple, watcher
         self._maps = self._encoded(frames if watcher is None else watcher.watch(frames), 1 if watcher else batch)
 

@@ -18,15 +18,15 @@ class Memory:
         first: Unit features of the first frame, (h, w, C).
         labels: Its soft labels, (h, w, L).
         size: Number of the last maps to hold.
-        filled: Whether copies of the first frame stand for those that there are not yet.
+        copies: Of these, how many the first frame stands for in the beginning.
     """
 
-    def __init__(self, first: Tensor, labels: Tensor, size: int, filled: bool) -> None:
+    def __init__(self, first: Tensor, labels: Tensor, size: int, copies: int) -> None:
         self.first = first[None]
         self._blocks = to_blocks(self.first).repeat(1, 1, size, 1, 1)
         self._labels = labels.flatten(0, 1).repeat(size + 1, 1, 1)
-        self._size, self._oldest = size, 0
-        self.count = size if filled else 0
+        self.count = min(copies, size)
+        self._size, self._oldest = size, self.count % size if size else 0
 
     def add(self, frame: Tensor, labels: Tensor) -> None:
         """Holds a frame (h, w, C) and its labels (h, w, L) in place of the oldest."""

@@ -1,6 +1,7 @@
 """The objects of a video: their ids, the channel of labels that each has, and the frame in which it appears."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class Objects:
     Args:
         mask: Ids of the first frame, uint8 (H, W): 0 is background, 255 void, which is taken as background.
         later: Masks of later frames by their number. Objects with new ids are added; known ones are looked over.
+        nearest: Give each cell to the object in its middle, else in shares, bilinearly as CRW's code does.
+        align_corners: Of the bilinear resampling.
 
     Attributes:
         ids: Of the channels, background first, uint8 (L,).
@@ -29,7 +32,16 @@ class Objects:
         InputError: If a mask is not uint8 (H, W) of one size, or none holds an object.
     """
 
-    def __init__(self, mask: Tensor, later: Mapping[int, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        mask: Tensor,
+        later: Mapping[int, Tensor] | None = None,
+        nearest: bool = False,
+        align_corners: bool = False,
+    ) -> None:
+        self.resampling: dict[str, Any] = {"mode": "nearest-exact"}
+        if not nearest:
+            self.resampling = {"mode": "bilinear", "align_corners": align_corners}
         self.first = _ids("the first mask", mask)
         self.appearing: dict[int, Tensor] = {}  # ids (H, W) of what appears in a frame, 0 elsewhere
         ids = {0} | _present(self.first)
@@ -83,9 +95,9 @@ class Objects:
         return torch.where(appearing > 0, appearing, found)
 
     def _shares(self, mask: Tensor, height: int, width: int) -> Tensor:
-        """The share of every cell that each id has, bilinearly as CRW's code does."""
+        """The share of every cell that each id has."""
         channels = (mask == self.ids.to(mask.device)[:, None, None]).float()
-        small = F.interpolate(channels[None], (height, width), mode="bilinear", align_corners=False)
+        small = F.interpolate(channels[None], (height, width), **self.resampling)
         return small[0].permute(1, 2, 0)
 
 

@@ -2,7 +2,7 @@
 
 Every point is a channel of labels: a Gaussian of half a cell on the grid of the features (the protocol of CRW's code;
 its channel for the background does not change what is read out, and is left out). A point is read out as the mean of
-the three cells with the most of it, weighted by how much they have.
+the few cells with the most of it, weighted by how much they have.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,6 @@ from lightning_binding.crw.settings import PropagationSettings
 from lightning_binding.errors import InputError
 
 SIGMA = 0.5  # of the Gaussians, in cells
-CELLS = 3  # that a point is read out from
 
 
 def track(
@@ -57,7 +56,7 @@ def track(
     cell = points.new_tensor([width / first.shape[-1], height / first.shape[-2]])  # its width and height in pixels
     labels = gaussians((points / cell).to(first.device), first.shape[-2], first.shape[-1], subcell)
     for time, found in enumerate(propagate_frames(encoded, labels, settings, renew=encoded.renew)):
-        yield coordinates(found).to(points) * cell if time else points
+        yield coordinates(found, settings.point_cells).to(points) * cell if time else points
 
 
 def gaussians(points: Tensor, height: int, width: int, subcell: bool = False) -> Tensor:
@@ -78,9 +77,14 @@ def gaussians(points: Tensor, height: int, width: int, subcell: bool = False) ->
     return (along(points[:, 1], height)[:, None] * along(points[:, 0], width)).nan_to_num()
 
 
-def coordinates(labels: Tensor) -> Tensor:
-    """Coordinates x and y in cells, (K, 2), from labels (h, w, K); NaN for a point that no cell has."""
+def coordinates(labels: Tensor, cells: int = 3) -> Tensor:
+    """Coordinates x and y in cells, (K, 2), from labels (h, w, K); NaN for a point that no cell has.
+
+    Args:
+        labels: A channel for every point.
+        cells: Cells with the most of a point that it is read out from.
+    """
     width = labels.shape[1]
-    share, place = labels.flatten(0, 1).topk(min(CELLS, labels.shape[:2].numel()), dim=0)
+    share, place = labels.flatten(0, 1).topk(min(cells, labels.shape[:2].numel()), dim=0)
     share = share / share.sum(0)  # NaN where there is nothing
     return torch.stack([(place % width * share).sum(0), (place // width * share).sum(0)], 1)

@@ -15,7 +15,7 @@ from lightning_binding.crw.memory import Memory
 from lightning_binding.crw.nearest import full_top_k
 from lightning_binding.crw.settings import PRESETS as PRESETS
 from lightning_binding.crw.settings import PropagationSettings
-from lightning_binding.crw.windows import SHAPES, top_k_of_blocks, windowed_top_k
+from lightning_binding.crw.windows import top_k_of_blocks, windowed_top_k
 from lightning_binding.errors import InputError
 
 
@@ -30,6 +30,7 @@ def propagate(
     shape: str = "circle",
     window_first_frame: bool = False,
     pad_with_first_frame: bool = True,
+    first_frame_twice: bool = False,
 ) -> Tensor:
     """Propagates the labels of the first frame through a video; the defaults are those of CRW's code.
 
@@ -45,6 +46,7 @@ def propagate(
         window_first_frame: Whether the first frame is seen through the window too.
         pad_with_first_frame: Whether the first frame stands in for the frames before it, so that it counts as often as
             frames are missing.
+        first_frame_twice: Whether the first frame is also one of the last while it is recent enough, and counts twice.
 
     Returns:
         Soft labels of all frames, (T, h, w, L); those of the first are the labels given.
@@ -52,7 +54,8 @@ def propagate(
     Raises:
         InputError: If shapes do not fit together or a setting is out of range.
     """
-    settings = PropagationSettings(context, top_k, temperature, radius, shape, window_first_frame, pad_with_first_frame)
+    window = radius, shape, window_first_frame, pad_with_first_frame, first_frame_twice
+    settings = PropagationSettings(context, top_k, temperature, *window)
     return torch.stack(list(propagate_frames(features, labels, settings)))
 
 
@@ -75,7 +78,7 @@ def propagate_frames(
         renew: Given the numbers of earlier frames, returns their feature maps where the network has changed since they
             were made, or None where it has not; it is asked once for each frame, after the frame's own features.
     """
-    _check(settings, labels)
+    _check(labels)
     labels = labels if labels.dtype == torch.float64 else labels.float()
     memory: Memory | None = None
     for time, frame in enumerate(features):
@@ -87,7 +90,8 @@ def propagate_frames(
         frame = _unit(frame)
         if memory is None:
             found = labels.to(frame.device)
-            memory = Memory(frame, found, settings.context, settings.pad_with_first_frame)
+            copies = settings.context if settings.pad_with_first_frame else int(settings.first_frame_twice)
+            memory = Memory(frame, found, settings.context, copies)
         else:
             renewed = None if renew is None else renew([0, *range(max(1, time - settings.context), time)])
             if renewed is not None:
@@ -120,9 +124,8 @@ def _step(query: Tensor, memory: Memory, settings: PropagationSettings) -> Tenso
     return found.view(*query.shape[:2], -1)
 
 
-def _check(settings: PropagationSettings, labels: Tensor) -> None:
+def _check(labels: Tensor) -> None:
     if labels.ndim != 3:
         raise InputError(f"labels have the shape {tuple(labels.shape)}, expected (h, w, L), of the first frame.")
     if labels.shape[2] == 0:
         raise InputError("labels have no channel: give at least one object, or a background and an object.")
-    settings.check(SHAPES)

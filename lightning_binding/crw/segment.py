@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_binding.crw.encoding import Encode, EncodedVideo, Watcher
-from lightning_binding.crw.encoding import frame_size as frame_size
 from lightning_binding.crw.objects import Objects
 from lightning_binding.crw.propagation import propagate_frames
 from lightning_binding.crw.settings import PropagationSettings
+from lightning_binding.crw.sizes import frame_size as frame_size
 from lightning_binding.errors import InputError
 
 
@@ -44,7 +44,7 @@ def segment(
     Raises:
         InputError: If a mask's size is not that of the frames, none holds an object, or the video ends before a mask.
     """
-    objects = Objects(mask, later)
+    objects = Objects(mask, later, settings.label_resampling == "nearest", settings.align_corners)
     encoded = EncodedVideo(video, encode, settings, multiple, batch, watcher)
     size = encoded.size
     if size != objects.size:
@@ -56,23 +56,31 @@ def segment(
     labels = objects.labels(*first.shape[-2:]).to(first.device)
     time = 0
     for time, found in enumerate(propagate_frames(encoded, labels, settings, objects.amend, encoded.renew)):
-        yield objects.mask(time, winners(objects.present(time, found), size, settings)) if time else objects.first
+        if time == 0:
+            yield objects.first
+            continue
+        channels = winners(objects.present(time, found), size, encoded.encoded_size, settings)
+        yield objects.mask(time, channels)
     if later and max(later) > time:
         raise InputError(f"there is a mask for frame {max(later)}, and the last frame of the video is {time}.")
 
 
-def winners(labels: Tensor, size: tuple[int, int], settings: PropagationSettings) -> Tensor:
+def winners(labels: Tensor, size: tuple[int, int], encoded: tuple[int, int], settings: PropagationSettings) -> Tensor:
     """The channel that is largest in every pixel of a video, (H, W), from soft labels of a frame, (h, w, L).
 
     Args:
         labels: Soft labels.
         size: Height and width of the video.
-        settings: How labels are stretched and brought to that size.
+        encoded: Height and width that its frames are encoded at.
+        settings: How labels are brought to that size, and stretched.
     """
+    decided = encoded if settings.decide_at_input_size else size
+    mode, align = ("nearest", None) if settings.nearest_upsampling else ("bilinear", settings.align_corners)
+    large = F.interpolate(labels.permute(2, 0, 1)[None], decided, mode=mode, align_corners=align)[0]
     if settings.normalise_labels:
-        low, high = labels.amin((0, 1)), labels.amax((0, 1))
-        labels = torch.where(high > low, (labels - low) / (high - low).clamp(min=1e-12), labels)
-    mode = "nearest" if settings.nearest_upsampling else "bilinear"
-    align = None if mode == "nearest" else False
-    large = F.interpolate(labels.permute(2, 0, 1)[None], size, mode=mode, align_corners=align)
-    return large[0].argmax(0)
+        low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
+        large = torch.where(high > low, (large - low) / (high - low).clamp(min=1e-12), large)
+    found = large.argmax(0)
+    if decided == size:
+        return found
+    return F.interpolate(found[None, None].float(), size, mode="nearest-exact")[0, 0].long()

@@ -195,7 +195,7 @@ def trained(path: Path, **options: object) -> ContrastiveRandomWalk:
         pretrained=True,
         eval_layer="layer1",
         propagation="dino",
-        propagation_options={"radius": 4, "short_side": 80, "multiple_of": 16},
+        propagation_options={"radius": 4, "short_side": 80, "other_side_multiple": 16},
         **options,  # type: ignore[arg-type]
     )
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
@@ -315,7 +315,7 @@ def test_an_interruption_leaves_a_whole_video(tmp_path: Path) -> None:
     [
         (540, [], (480, 640)),
         (540, ["--short_side", "120"], (120, 160)),
-        (540, ["--preset", "dino"], (448, 640)),
+        (540, ["--preset", "dino"], (480, 640)),
         (540, ["--preset", "crw_jhmdb"], (320, 320)),
         (540, ["--preset", "crw_jhmdb", "--short_side", "90"], (90, 120)),
         (90, [], (90, 120)),

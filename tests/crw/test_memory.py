@@ -30,11 +30,11 @@ def test_blocks_hold_the_map() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("filled", [True, False])
-def test_the_last_maps_are_held_with_their_labels(size: int, filled: bool) -> None:
+@pytest.mark.parametrize("copies", [0, 1, 3])
+def test_the_last_maps_are_held_with_their_labels(size: int, copies: int) -> None:
     frames, shares = maps(8), labels(8)
-    memory = Memory(frames[0], shares[0], size, filled)
-    queue = deque([0] * size if filled else [], maxlen=size)
+    memory = Memory(frames[0], shares[0], size, copies)
+    queue = deque([0] * copies, maxlen=size)
     for time in range(1, 8):
         memory.add(frames[time], shares[time])
         queue.append(time)
@@ -46,10 +46,10 @@ def test_the_last_maps_are_held_with_their_labels(size: int, filled: bool) -> No
 
 
 @pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("filled", [True, False])
-def test_renewed_features_are_those_that_were_held_from_the_start(size: int, filled: bool) -> None:
+@pytest.mark.parametrize("copies", [0, 1, 3])
+def test_renewed_features_are_those_that_were_held_from_the_start(size: int, copies: int) -> None:
     old, new, shares = maps(16)[:8], maps(16)[8:], labels(8)
-    memory, expected = (Memory(frames[0], shares[0], size, filled) for frames in (old, new))
+    memory, expected = (Memory(frames[0], shares[0], size, copies) for frames in (old, new))
     for time in range(1, 8):
         memory.add(old[time], shares[time])
         expected.add(new[time], shares[time])
@@ -60,13 +60,13 @@ def test_renewed_features_are_those_that_were_held_from_the_start(size: int, fil
 
 
 def test_without_a_context_the_first_frame_is_all() -> None:
-    memory = Memory(maps(1)[0], labels(1)[0], 0, True)
+    memory = Memory(maps(1)[0], labels(1)[0], 0, 1)
     memory.add(maps(2)[1], labels(2)[1])
     assert memory.count == 0
     assert torch.equal(memory.labels, labels(1)[0].flatten(0, 1))
 
 
 def test_a_box_of_a_full_memory_is_no_copy() -> None:
-    memory = Memory(maps(1)[0], labels(1)[0], 4, True)
+    memory = Memory(maps(1)[0], labels(1)[0], 4, 4)
     rows = memory.blocks[1, 2:4].flatten(0, 1)
     assert rows.data_ptr() == memory.blocks[1, 2].data_ptr()

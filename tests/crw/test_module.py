@@ -12,8 +12,8 @@ from lightning_binding.crw.dense import DenseGrid
 from lightning_binding.crw.module import ContrastiveRandomWalk
 from lightning_binding.crw.nodes import NodeMaker
 from lightning_binding.crw.patches import PatchGrid
-from lightning_binding.crw.segment import frame_size, segment
-from lightning_binding.crw.settings import PRESETS, PropagationSettings
+from lightning_binding.crw.segment import segment
+from lightning_binding.crw.settings import PropagationSettings
 from lightning_binding.errors import InputError
 from lightning_binding.export import load, save
 
@@ -128,14 +128,6 @@ def test_pixels_as_features_are_exact_at_stride_one() -> None:
     settings = PropagationSettings(radius=8, top_k=1, temperature=0.01)
     found = torch.stack(list(segment(video, masks[0], lambda frames: frames.double() - 127, settings)))
     assert overlap(found, masks) > 0.93
-
-
-@pytest.mark.parametrize(
-    ("preset", "multiple", "expected"),
-    [("crw", 1, (480, 854)), ("crw", 16, (480, 848)), ("dino", 16, (448, 832)), ("dinov3", 16, (960, 1696))],
-)
-def test_frames_are_sized_as_each_method_did(preset: str, multiple: int, expected: tuple[int, int]) -> None:
-    assert frame_size(480, 854, PRESETS[preset], multiple) == expected
 
 
 @pytest.mark.parametrize(

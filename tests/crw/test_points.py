@@ -57,6 +57,18 @@ def test_a_cell_is_read_out_as_the_mean_of_its_three_best_cells() -> None:
     labels[1, 2, 0], labels[1, 3, 0], labels[2, 2, 0], labels[0, 0, 0] = 0.5, 0.25, 0.25, 0.1
     labels[3, 4, 1] = 1
     torch.testing.assert_close(coordinates(labels), torch.tensor([[2.25, 1.25], [4.0, 3.0]]))
+    torch.testing.assert_close(coordinates(labels, cells=1), torch.tensor([[2.0, 1.0], [4.0, 3.0]]))
+    torch.testing.assert_close(coordinates(labels, cells=5)[0], torch.tensor([2.25, 1.25]) / 1.1)
+
+
+def test_the_settings_say_how_many_cells_a_point_is_read_out_from() -> None:
+    points = torch.tensor([[41.0, 42.0]])
+    found = {
+        cells: list(track([numbered()] * 2, points, directions, PropagationSettings(context=0, point_cells=cells)))[1]
+        for cells in (1, 3)
+    }
+    assert found[1].tolist() == [[40.0, 40.0]]  # the cell itself
+    assert found[1].tolist() != found[3].tolist()
 
 
 @given(st.floats(1, 14), st.floats(1, 10))

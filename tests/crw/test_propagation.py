@@ -1,6 +1,7 @@
 """Label propagation: the original's outputs, planted motions, and a dense computation without windows or streaming."""
 
 import gc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,20 @@ def stripes(height: int, width: int, count: int = 3) -> Tensor:
     return F.one_hot((torch.arange(width) * count // width).expand(height, -1)).double()
 
 
-def dense(features: Tensor, labels: Tensor, context: int, top_k: int, temperature: float, radius: float) -> Tensor:
+def padded(time: int, context: int) -> list[int]:
+    """The last frames in the original code, where copies of the first frame lie before the video."""
+    return [max(index, 0) for index in range(time - context, time)]
+
+
+def dense(
+    features: Tensor,
+    labels: Tensor,
+    context: int,
+    top_k: int,
+    temperature: float,
+    radius: float,
+    last: Callable[[int, int], list[int]] = padded,
+) -> Tensor:
     """The procedure of the original code: all keys at once, the mask added, the k best of everything."""
     time, _, height, width = features.shape
     nodes = F.normalize(features, dim=1).flatten(2).transpose(1, 2)  # (T, hw, C)
@@ -42,10 +56,10 @@ def dense(features: Tensor, labels: Tensor, context: int, top_k: int, temperatur
     near = (y[:, None] - y) ** 2 + (x[:, None] - x) ** 2 < radius**2
     found = [labels.flatten(0, 1)]
     for t in range(1, time):
-        frames = [0, *(max(index, 0) for index in range(t - context, t))]
+        frames = [0, *last(t, context)]
         scores = torch.stack([nodes[t] @ nodes[index].T for index in frames], 1)  # (hw, frames, hw)
         scores[:, 1:] += torch.where(near, 0.0, -1e10)[:, None]
-        best, place = (scores.flatten(1) / temperature).topk(top_k)
+        best, place = (scores.flatten(1) / temperature).topk(min(top_k, scores[0].numel()))
         label = torch.cat([found[index] for index in frames])
         found.append((best.softmax(1)[..., None] * label[place]).sum(1))
     return torch.stack(found).view(time, height, width, -1)
@@ -79,6 +93,39 @@ def test_streaming_and_windows_change_nothing(height: int, width: int, context: 
     top_k = min(top_k, height * width)
     found = propagate(iter(features), labels, context=context, top_k=top_k, temperature=0.1, radius=radius)
     torch.testing.assert_close(found, dense(features, labels, context, top_k, 0.1, radius), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "last"),
+    [
+        ({"first_frame_twice": True}, lambda time, context: list(range(max(0, time - context), time))),
+        ({}, lambda time, context: list(range(max(1, time - context), time))),
+    ],
+)
+@pytest.mark.parametrize("context", [0, 1, 3])
+def test_the_first_frame_counts_once_or_twice(
+    options: dict[str, bool], last: Callable[[int, int], list[int]], context: int
+) -> None:
+    features = random(7, 3, 6, 8)
+    found = propagate(features, stripes(6, 8), context=context, temperature=0.1, pad_with_first_frame=False, **options)  # type: ignore[arg-type]
+    expected = dense(features, stripes(6, 8), context, 10, 0.1, 12, last)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_indices_of_the_context_are_those_of_the_padded_video() -> None:
+    """At frame 3 of a video with 20 frames before it, the original code looks at [0; 3, ..., 22] of all frames."""
+    features = random(6, 12, 5, 6)
+    in_front = torch.cat([features[:1].expand(20, -1, -1, -1), features])
+    labels = torch.rand(5, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = propagate(features, labels, top_k=30, temperature=0.1, radius=3)
+    keys, known = in_front[[0, *range(3, 23)]], torch.cat([labels.expand(20, -1, -1, -1), found])[[0, *range(3, 23)]]
+    scores = torch.einsum("kchw,cij->ijkhw", F.normalize(keys, dim=1), F.normalize(features[3], dim=0))
+    y, x = torch.arange(5), torch.arange(6)
+    near = (y[:, None, None, None] - y[:, None]) ** 2 + (x[:, None, None] - x) ** 2 < 9
+    scores[:, :, 1:] += torch.where(near, 0.0, -1e10)[:, :, None]
+    best, place = (scores.flatten(2) / 0.1).topk(30)
+    expected = (best.softmax(-1)[..., None] * known.flatten(0, 2)[place]).sum(2)
+    torch.testing.assert_close(found[3], expected, rtol=0, atol=1e-12)
 
 
 @given(st.integers(1, 25), st.integers(1, 30), st.integers(1, 3), st.sampled_from(sorted(SHAPES)), st.floats(0, 13))
@@ -173,21 +220,10 @@ def test_windows_have_the_known_sizes(radius: float, shape: str, cells: int) -> 
     assert int(SHAPES[shape](offset[:, None], offset, radius).sum()) == cells
 
 
-def test_every_preset_runs() -> None:
-    for name, preset in PRESETS.items():
-        preset.check(SHAPES)
-        found = propagate(
-            FEATURES[:3],
-            LABELS,
-            context=preset.context,
-            top_k=preset.top_k,
-            temperature=preset.temperature,
-            radius=preset.radius,
-            shape=preset.shape,
-            window_first_frame=preset.window_first_frame,
-            pad_with_first_frame=preset.pad_with_first_frame,
-        )
-        torch.testing.assert_close(found.sum(-1), torch.ones_like(found.sum(-1)), msg=name)
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_runs(name: str) -> None:
+    found = torch.stack(list(propagate_frames(FEATURES[:3], LABELS, PRESETS[name])))
+    torch.testing.assert_close(found.sum(-1), torch.ones_like(found.sum(-1)))
 
 
 def test_no_more_maps_are_kept_than_the_context_needs() -> None:
@@ -208,7 +244,7 @@ def test_no_more_maps_are_kept_than_the_context_needs() -> None:
         (FEATURES, LABELS[:5], {}, r"frame 0 has features \(24, 14, 18\)"),
         (FEATURES, LABELS, {"top_k": 0}, "top_k=0 must be 1 or more"),
         (FEATURES, LABELS, {"temperature": 0.0}, "temperature=0.0 must be positive"),
-        (FEATURES, LABELS, {"shape": "round"}, "unknown window shape 'round'"),
+        (FEATURES, LABELS, {"shape": "round"}, "shape='round' is unknown; known are circle, disk, square"),
         (FEATURES, LABELS, {"context": -1}, "context=-1 must be 0 or more"),
     ],
 )

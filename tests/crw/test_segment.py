@@ -4,15 +4,19 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightning_binding.crw.objects import Objects
-from lightning_binding.crw.segment import segment
+from lightning_binding.crw.segment import segment, winners
 from lightning_binding.crw.settings import PRESETS, PropagationSettings
+from lightning_binding.crw.sizes import frame_size
 from lightning_binding.errors import InputError
 
 CELL, ROWS, COLUMNS = 4, 12, 16
@@ -111,7 +115,7 @@ def test_a_video_of_one_frame_is_its_mask() -> None:
 
 @pytest.mark.parametrize("preset", [PropagationSettings(), PRESETS["dinov3"], PRESETS["dino"]])
 def test_an_object_appears_late(preset: PropagationSettings) -> None:
-    settings = replace(preset, short_side=None, multiple_of=None, nearest_upsampling=True)
+    settings = replace(preset, short_side=None, nearest_upsampling=True)
     found = run(video=video(2, **LATE), settings=settings, later={2: mask(2, **LATE)})
     for time, each in enumerate(found):
         assert torch.equal(each, mask(time, **FIRST, **(LATE if time >= 2 else {}))), time
@@ -152,6 +156,81 @@ def test_labels_stay_shares_when_objects_appear(seed: int, height: int, width: i
     assert (amended >= 0).all()
     assert torch.equal(objects.amend(3, labels), labels)
     torch.testing.assert_close(objects.labels(height, width).sum(-1), torch.ones(height, width))
+
+
+def stretched(channels: Tensor) -> Tensor:
+    """Each channel (L, H, W) by its own least and largest value, as the codes of DINO and VFS write it."""
+    low, high = channels.flatten(1).min(1).values, channels.flatten(1).max(1).values
+    return (channels - low[:, None, None]) / (high - low)[:, None, None]
+
+
+def pillow(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask of another height and width, by Pillow's nearest neighbours."""
+    picture = Image.fromarray(mask.to(torch.uint8).numpy()).resize(size[::-1], Image.Resampling.NEAREST)
+    return torch.from_numpy(np.array(picture)).long()
+
+
+def undecided(size: int, encoded: int) -> Tensor:
+    """Where the middle of a pixel lies on the border of two: rounding decides which of them is the nearest."""
+    return (2 * torch.arange(size) + 1) * encoded % (2 * size) == 0
+
+
+@pytest.mark.parametrize("size", [(480, 854), (720, 1280), (333, 500)])
+@pytest.mark.parametrize("name", ["dino", "dinov3", "vfs", "cropmae", "dense_ulearn", "crw"])
+def test_masks_are_decided_as_each_method_did(name: str, size: tuple[int, int]) -> None:
+    settings, patch = PRESETS[name], 16
+    encoded = frame_size(*size, settings, patch)
+    grid = (encoded[0] // patch, encoded[1] // patch)
+    labels = torch.rand(*grid, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 0.3, 0.5, 0.8])
+    channels = labels.permute(2, 0, 1)[None]
+    expected = {
+        "dino": lambda: pillow(
+            stretched(F.interpolate(channels, scale_factor=patch, mode="bilinear")[0]).argmax(0), size
+        ),
+        "dinov3": lambda: stretched(F.interpolate(channels, size, mode="nearest")[0]).argmax(0),
+        "vfs": lambda: stretched(F.interpolate(channels, size, mode="bilinear")[0]).argmax(0),
+        "cropmae": lambda: pillow(F.interpolate(channels, (480, 880), mode="bilinear")[0].argmax(0), size),
+        "dense_ulearn": lambda: F.interpolate(channels, size, mode="bilinear", align_corners=True)[0].argmax(0),
+        "crw": lambda: F.interpolate(channels, size, mode="bilinear")[0].argmax(0),
+    }[name]()
+    found = winners(labels, size, encoded, settings)
+    assert found.dtype == torch.int64
+    decided = encoded if settings.decide_at_input_size else size
+    rows, columns = (~undecided(*sides) for sides in zip(size, decided, strict=True))
+    assert (found != expected)[rows][:, columns].float().mean() < 1e-5  # rounding where two channels cross
+
+
+def test_a_channel_that_is_the_same_everywhere_is_not_stretched() -> None:
+    labels = torch.zeros(4, 4, 3)
+    labels[..., 1] = 0.4
+    labels[0, 0, 2] = 0.2
+    found = winners(labels, (8, 8), (8, 8), replace(SETTINGS, normalise_labels=True))
+    assert found[0, 0] == 2
+    assert (found[4:] == 1).all()
+
+
+@given(st.integers(0, 2**31), st.integers(3, 40), st.integers(3, 40))
+def test_masks_are_made_small_as_each_method_does(seed: int, height: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.randint(3, (37, 51), generator=generator, dtype=torch.uint8)
+    first[0, 0] = 2
+    sampled = Objects(first, nearest=True).labels(height, width)
+    assert torch.equal(sampled, F.one_hot(pillow(first, (height, width)), len(sampled[0, 0])).float())
+    aligned = Objects(first, align_corners=True).labels(height, width)
+    assert aligned[0, 0].tolist() == pytest.approx([0, 0, 1], abs=1e-6)  # corners lie on corners
+    assert int(aligned[-1, -1].argmax()) == int(first[-1, -1])
+    torch.testing.assert_close(aligned.sum(-1), torch.ones(height, width))
+
+
+def test_labels_of_a_video_are_made_small_by_the_settings() -> None:
+    """Of a cell that the border of an object crosses, a share, or all or nothing."""
+    first = mask(0, **FIRST)
+    first[8:20, 9:20] = 3  # three of the four pixels of a cell
+    still = [frame(0)] * 2
+    settings = PropagationSettings(context=0, top_k=1, label_resampling="nearest", nearest_upsampling=True)
+    found = list(segment(still, first, directions, settings))[1]
+    assert torch.equal(found[:, ::CELL], pillow(pillow(first, (ROWS, COLUMNS)), first.shape)[:, ::CELL].to(torch.uint8))
+    assert found[10, 8] == 3  # the middle of its cell has the object
 
 
 @pytest.mark.parametrize(
