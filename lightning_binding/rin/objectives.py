@@ -58,6 +58,22 @@ class Objective(ABC):
             x_0 and eps, (B, ...) each, finite at both ends of gamma.
         """
 
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of each example: the mean squared error, unless an objective has its own.
+
+        Args:
+            prediction: The network's output, (B, ...).
+            target: What `target` gave.
+
+        Returns:
+            (B,).
+        """
+        return (prediction - target).square().flatten(1).mean(dim=1)
+
+    def prediction_shape(self, shape: torch.Size) -> torch.Size:
+        """The shape of a prediction for x_t of a shape (B, ...): the same, unless an objective needs another."""
+        return shape
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 

@@ -90,10 +90,12 @@ class Trajectory:
         """The network's x_0 at x (B, ...), clipped, and the eps that makes x of it."""
         gamma = torch.full((x.shape[0],), level.gamma, dtype=x.dtype, device=x.device)
         prediction, self.latents = self.denoise(x, gamma, self.latents)
-        if prediction.shape != x.shape:
+        expected = self.objective.prediction_shape(x.shape)
+        if prediction.shape != expected:
             raise InputError(
                 f"denoise returned a prediction of shape {tuple(prediction.shape)} for x of shape {tuple(x.shape)}; "
-                "expected equal shapes, in a tuple (prediction, latents)."
+                f"expected {'equal shapes' if expected == x.shape else tuple(expected)}, in a tuple (prediction, "
+                "latents)."
             )
         x_0 = self.objective.decode(prediction, x, gamma).x_0
         if self.clip is not None:
