@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,13 +19,21 @@ from lightning_binding.errors import InputError
 from lightning_binding.images import save_png
 
 
+class Adaptation(Protocol):
+    """A module's `adaptation`, where it trains on each sequence before it answers; see `crw.adaptation`."""
+
+    seconds: float
+    frames: int
+
+
 class SequenceScores(Callback, ABC):
     """Writes and scores what a module's step of validation, test or prediction returns for each sequence.
 
     A batch is a sequence (`VideoSequence`), and the step returns a mapping with the same key as its annotation. Each
     rank writes its own sequences, each as soon as it is done, so that what is written stays when a later one fails.
     The metric brings the ranks together. A sequence of which only the first frame is annotated is written, not scored;
-    nor is anything scored in prediction.
+    nor is anything scored in prediction. Speed is logged as `frames_per_second`, and what of it adaptation takes, where
+    the module has one, as `adaptation_seconds_per_frame`.
 
     Args:
         metric: Of one pass over the data; it begins anew with each.
@@ -46,6 +54,7 @@ class SequenceScores(Callback, ABC):
         self._run: Path | None = None
         self._begun = 0.0
         self._counts = torch.zeros(4)  # sequences, those that were scored, frames, seconds
+        self._adapted = torch.zeros(2)  # seconds and frames of adaptation before the pass
 
     @abstractmethod
     def update(self, found: Tensor, truth: Tensor, name: str) -> None:
@@ -68,10 +77,11 @@ class SequenceScores(Callback, ABC):
         with (folder / f"results-{stage}.csv").open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([scores, [f"{value:.4f}" for value in scores.values()]])
 
-    def _begin(self, trainer: Trainer) -> None:
+    def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.metric.reset()
         self.metric.cpu()  # where results come, and where counting pixels does not hold the network up
         self._counts.zero_()
+        self._adapted = _adapted(pl_module)
         # Lightning asks the ranks together for the folder, so it is asked for before their sequences differ.
         run = trainer.log_dir or trainer.default_root_dir
         self._run = None if trainer.fast_dev_run or trainer.sanity_checking else Path(run)  # type: ignore[attr-defined]
@@ -107,11 +117,15 @@ class SequenceScores(Callback, ABC):
         """Brings the ranks together, logs, and writes the tables."""
         if trainer.sanity_checking:
             return
-        totals: Any = trainer.strategy.reduce(self._counts.to(pl_module.device), reduce_op="sum")
-        sequences, scored, frames, seconds = totals.tolist()
+        counts = torch.cat([self._counts, _adapted(pl_module) - self._adapted])
+        totals: Any = trainer.strategy.reduce(counts.to(pl_module.device), reduce_op="sum")
+        sequences, scored, frames, seconds, adapting, adapted = totals.tolist()
         speed = frames / max(seconds, 1e-9)
         lines = [f"{self.folder}: {sequences:.0f} sequences, {frames:.0f} frames, {speed:.1f} frames per second"]
         values = {"frames_per_second": speed}
+        if adapted:
+            values["adaptation_seconds_per_frame"] = adapting / adapted
+            lines.append(f"Adaptation took {adapting / adapted:.3f} s of each frame.")
         if scored:
             if trainer.world_size > 1:
                 self.metric.to(pl_module.device)  # processes exchange tensors of their devices
@@ -131,7 +145,7 @@ class SequenceScores(Callback, ABC):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins anew."""
-        self._begin(trainer)
+        self._begin(trainer, pl_module)
 
     def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
         """Takes the time."""
@@ -165,3 +179,9 @@ class SequenceScores(Callback, ABC):
         """Says where the results are."""
         if self._run is not None and self.write:
             rank_zero_info(f"Results: {self._run / self.folder}")
+
+
+def _adapted(pl_module: LightningModule) -> Tensor:
+    """Seconds and frames of a module's adaptation so far."""
+    adaptation: Adaptation | None = getattr(pl_module, "adaptation", None)
+    return torch.zeros(2) if adaptation is None else torch.tensor([adaptation.seconds, float(adaptation.frames)])

@@ -124,8 +124,10 @@ def propagate(
         paths.append(show(folder, marked, footage.fps, opacity if start is None else 1.0))
     else:
         deque(marks, maxlen=0)
-    speed = bar.n / bar.format_dict["elapsed"]
-    rank_zero_info(f"{bar.n} frames, {speed:.1f} a second: {', '.join(map(str, paths))}")
+    speed = f"{bar.n} frames, {bar.n / bar.format_dict['elapsed']:.1f} a second"
+    if network.adaptation is not None:
+        speed += f", adaptation {network.adaptation.seconds / network.adaptation.frames:.3f} s of each"
+    rank_zero_info(f"{speed}: {', '.join(map(str, paths))}")
     return folder
 
 

@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,31 @@ def test_masks_are_scored_and_written(tmp_path: Path, stage: str, subset: str, t
     each = table(folder / f"per-sequence_results-{subset}.csv")
     assert [row[0] for row in each] == ["Sequence", "bear_1", "two-dogs_1", "two-dogs_2"]
     assert any(line.startswith("davis: 2 sequences, 11 frames") and "j_and_f 0." in line for line in told)
+
+
+class Adapting(Follower):
+    """Counts half a second for each frame, as `crw.adaptation.Adaptation` counts what it takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adaptation = SimpleNamespace(seconds=100.0, frames=7)  # of an earlier pass
+
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        self.adaptation.seconds += 0.5 * len(batch["video"])
+        self.adaptation.frames += len(batch["video"])
+        return super().validation_step(batch, batch_idx)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_time_of_adaptation_is_logged(tmp_path: Path, devices: int, told: list[str]) -> None:
+    data = DAVISDataModule(str(write_davis(tmp_path / "DAVIS")), num_workers=0)
+    run = trainer(tmp_path, MaskScores(write=False), devices=devices, strategy="auto" if devices == 1 else "ddp_fork")
+    run.validate(Adapting(), data, verbose=False)
+    names, values = table(tmp_path / "metrics.csv")
+    assert float(dict(zip(names, values, strict=True))["val/adaptation_seconds_per_frame"]) == pytest.approx(0.5)
+    if devices == 1:
+        assert any("Adaptation took 0.500 s of each frame." in line for line in told)
 
 
 def test_a_mask_of_the_first_frame_alone_is_propagated_and_not_scored(tmp_path: Path, told: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -216,7 +217,7 @@ def test_a_checkpoint_brings_its_layer_and_settings(here: Path) -> None:
     assert not torch.equal(masks_in("propagated"), expected)
 
 
-def test_a_checkpoint_brings_its_adaptation(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_brings_its_adaptation(here: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
     monkeypatch.setattr("lightning_binding.crw.module.PatchGrid", lambda: PatchGrid(16, 16, 48))  # small nodes
     adaptation = Adaptation(steps=1, every=2, window=2, clip_length=3, learning_rate=1e-2)
     module = trained(here / "walk.ckpt", adaptation=adaptation)
@@ -224,6 +225,9 @@ def test_a_checkpoint_brings_its_adaptation(here: Path, monkeypatch: pytest.Monk
     expected = module.predict_step(batch, 0)["mask"]
     main(["propagate", *MASK, "--ckpt_path", "walk.ckpt"])
     assert torch.equal(masks_in("propagated"), expected)
+    reported = re.search(r"^6 frames, [\d.]+ a second, adaptation ([\d.]+) s of each: propagated/masks", told[-1])
+    assert reported is not None
+    assert 0 < float(reported[1]) < 10
     module.adaptation = None
     assert not torch.equal(module.predict_step(batch, 0)["mask"], expected)
 
