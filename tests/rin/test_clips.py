@@ -1,0 +1,140 @@
+"""`sample` for videos: the user's own clip as context, MP4 and GIF."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lightning_binding import InputError
+from lightning_binding.cli import main
+from lightning_binding.export import save
+from lightning_binding.rin.clips import read_context
+from lightning_binding.rin.sampling import Sampling
+from lightning_binding.rin.video import RINVideoDiffusion
+from lightning_binding.video.reader import read_frames
+from lightning_binding.video.writer import write_video
+
+SIZES = {
+    "image_size": 8, "interface_dim": 16, "latents": 6, "latent_dim": 16, "blocks": [1], "latent_heads": 2,
+    "cross_heads": 2,
+}  # fmt: skip
+
+
+def saved(path: Path, frames: int = 5, context_frames: int = 2) -> Path:
+    torch.manual_seed(0)
+    options = SIZES | {"frames": frames, "context_frames": context_frames}
+    save(RINVideoDiffusion("rin_sprites", network_options=options, sampling=Sampling(steps=2)), path)
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A folder of six frames, whose grey is their number."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for index in range(6):
+        Image.new("RGB", (24, 16), (20 * index,) * 3).save(folder / f"{index}.png")
+    return folder
+
+
+def test_the_context_is_the_end_of_the_clip(clip: Path) -> None:
+    context = read_context(str(clip), 2, 8, None)
+    assert context.shape == (2, 3, 8, 8)
+    assert context.flatten(1).float().mean(1).tolist() == [80, 100]
+    with pytest.raises(InputError, match=r"has 6 frame\(s\); the model predicts from 7"):
+        read_context(str(clip), 7, 8, None)
+
+
+def test_the_middle_of_the_frames_is_taken(tmp_path: Path) -> None:
+    picture = np.zeros((8, 16, 3), np.uint8)
+    picture[:, 4:12] = 200
+    Image.fromarray(picture).save(tmp_path / "0.png")
+    assert read_context(str(tmp_path), 1, 8, None).unique().tolist() == [200]
+
+
+def test_a_clip_is_continued(tmp_path: Path, clip: Path) -> None:
+    pytest.importorskip("av")
+    model = saved(tmp_path / "model.safetensors")
+    options = [
+        "sample",
+        "--ckpt_path",
+        str(model),
+        "--context",
+        str(clip),
+        "--num",
+        "2",
+        "--frames",
+        "7",
+        "--fps",
+        "24",
+    ]
+    path = main([*options, "--out", str(tmp_path / "out")])
+    assert path == tmp_path / "out" / "grid.mp4"
+    names = {file.name for file in path.parent.iterdir()}
+    assert names == {"grid.mp4", "grid.gif", "strip.png", "video-00000.mp4", "video-00001.mp4"}
+    assert len(list(read_frames(tmp_path / "out" / "video-00000.mp4"))) == 2 + 7
+    strip = np.asarray(Image.open(path.parent / "strip.png"))
+    assert strip.shape == (4 * (2 * 10 + 2), 4 * (9 * 10 + 2), 3)
+    tile = strip[8 : 8 + 32, 8 : 8 + 32]  # the first frame of the context
+    assert np.unique(tile).tolist() == [80]
+    assert not np.array_equal(strip[8:40, 88:120], strip[48:80, 88:120])  # another noise for each
+
+    main([*options, "--out", str(tmp_path / "carried"), "--carry_latents", "true"])
+    carried = np.asarray(Image.open(tmp_path / "carried" / "strip.png"))
+    assert carried.shape == strip.shape
+
+
+def test_clips_from_noise(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    model = saved(tmp_path / "model.safetensors", 4, 0)
+    main(["sample", "--ckpt_path", str(model), "--num", "3", "--out", str(tmp_path / "out")])
+    with Image.open(tmp_path / "out" / "grid.gif") as animation:
+        assert animation.n_frames == 4  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "predicts what follows 2 frames: give --context"),
+        (["--context", "nowhere.mp4"], "nowhere.mp4"),
+        (["--frames", "0"], "--frames 0 1 or more"),
+        (["--fps", "0"], "--fps 0 must be positive"),
+    ],
+)
+def test_bad_input(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = saved(tmp_path / "model.safetensors")
+    with pytest.raises(SystemExit):
+        main(["sample", "--ckpt_path", str(model), *options, "--out", str(tmp_path / "out")])
+    assert message in capsys.readouterr().err
+
+
+def test_options_of_the_other_kind_of_model(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = saved(tmp_path / "model.safetensors", 4, 0)
+    for given, message in (
+        (["--ckpt_path", str(model), "--context", str(clip)], "draws clips from noise alone"),
+        (["--frames", "3"], "this one draws pictures"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["sample", *given, "--num", "1", "--out", str(tmp_path / "out")])
+        assert message in capsys.readouterr().err
+
+
+def test_a_file_without_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av")
+    from small_videos import encode_audio
+
+    encode_audio(tmp_path / "audio.mp4")
+    model = saved(tmp_path / "model.safetensors")
+    with pytest.raises(SystemExit):
+        main(["sample", "--ckpt_path", str(model), "--context", str(tmp_path / "audio.mp4"), "--out", str(tmp_path)])
+    assert "audio.mp4" in capsys.readouterr().err
+
+
+def test_a_video_file_as_context(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    frames = [torch.full((3, 16, 16), 40 * index, dtype=torch.uint8) for index in range(4)]
+    path = write_video(tmp_path / "clip.mp4", frames, 8)
+    context = read_context(str(path), 2, 8, 8.0)
+    assert (context.flatten(1).float().mean(1) - torch.tensor([80.0, 120.0])).abs().max() < 4
