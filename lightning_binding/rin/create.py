@@ -1,6 +1,6 @@
 """Denoisers by name, from timm's registry."""
 
-import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -8,7 +8,6 @@ from torch import nn
 
 from lightning_binding.errors import InputError
 from lightning_binding.names import did_you_mean
-from lightning_binding.rin.network import RIN
 
 
 def check_denoiser(network: nn.Module) -> None:
@@ -28,13 +27,13 @@ def create_network(name: str, options: dict[str, Any]) -> nn.Module:
         InputError: If the name is unknown, or an option is not one of the preset's.
     """
     if not timm.is_model(name):
-        raise InputError(f"unknown network {name!r}{did_you_mean(name, timm.list_models('rin_*'))}")
+        raise InputError(f"unknown network {name!r}{did_you_mean(name, timm.list_models(['rin_*', 'dit_*']))}")
     try:
         network: nn.Module = timm.create_model(name, **options)
     except TypeError as error:
-        known = inspect.signature(RIN).parameters
+        known: Mapping[str, Any] = getattr(timm.model_entrypoint(name), "options", {})
         wrong = next((option for option in options if option not in known), None)
-        if wrong is None:
+        if wrong is None or not known:
             raise
         raise InputError(f"network_options: {name} has no option {wrong!r}{did_you_mean(wrong, known)}") from error
     return network

@@ -5,16 +5,20 @@ of `RIN`. How sure each row is stands in the method's README.
 """
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import timm.models
 from timm.models import register_model
+from torch import nn
 
 from lightning_binding.errors import InputError
 from lightning_binding.rin.checks import check_options
 from lightning_binding.rin.network import RIN
+
+Denoiser = TypeVar("Denoiser", bound=nn.Module)
 
 
 def row(
@@ -92,10 +96,25 @@ def create(variant: str, pretrained: bool = False, **options: Any) -> RIN:
     Raises:
         InputError: If an option is of another type, or `pretrained` is asked of a preset without weights.
     """
+    return build(RIN, PRESETS, variant, pretrained, options)
+
+
+def build(
+    kind: type[Denoiser], table: Mapping[str, dict[str, Any]], variant: str, pretrained: bool, options: dict[str, Any]
+) -> Denoiser:
+    """Builds a network from a row of a table of presets; see `create`.
+
+    Args:
+        kind: Class of the network.
+        table: Constructor arguments of each preset.
+        variant: Name of the row.
+        pretrained: Load the weights that the package ships.
+        options: Constructor arguments that override the row, and what timm adds.
+    """
     timm_options = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
     given = {key: value for key, value in options.items() if key not in timm_options}
-    check_options(variant, given, inspect.signature(RIN).parameters)
-    network = RIN(**PRESETS[variant] | given)
+    check_options(variant, given, inspect.signature(kind).parameters)
+    network = kind(**table[variant] | given)
     if pretrained:
         path = WEIGHTS / f"{variant}.safetensors"
         if not path.exists():
@@ -105,15 +124,24 @@ def create(variant: str, pretrained: bool = False, **options: Any) -> RIN:
     return network
 
 
-def _register(variant: str) -> None:
-    def entry(pretrained: bool = False, **options: Any) -> RIN:
-        return create(variant, pretrained, **options)
+def register(kind: type[nn.Module], table: Mapping[str, dict[str, Any]], module: str) -> None:
+    """Makes every row of a table of presets a model of timm's registry.
 
-    entry.__name__, entry.__module__, entry.__doc__ = variant, __name__, f"The preset {variant}."
-    entrypoint: Callable[..., RIN] = entry
-    register_model(entrypoint)
-    globals()[variant] = entrypoint  # timm finds models as attributes of their module
+    Args:
+        kind: Class of the networks; the attribute `options` of an entry holds its constructor's parameters.
+        table: Constructor arguments of each preset.
+        module: Name of the module that the presets are of, where timm looks for them.
+    """
+    for variant in table:
+
+        def entry(pretrained: bool = False, *, _variant: str = variant, **options: Any) -> nn.Module:
+            return build(kind, table, _variant, pretrained, options)
+
+        entry.__name__, entry.__module__, entry.__doc__ = variant, module, f"The preset {variant}."
+        entrypoint: Any = entry
+        entrypoint.options = inspect.signature(kind).parameters
+        register_model(entrypoint)
+        setattr(sys.modules[module], variant, entrypoint)  # timm finds models as attributes of their module
 
 
-for _variant in PRESETS:
-    _register(_variant)
+register(RIN, PRESETS, __name__)
