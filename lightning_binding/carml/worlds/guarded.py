@@ -13,8 +13,9 @@ from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 from stable_baselines3.common.vec_env.subproc_vec_env import _worker
 
 from lightning_binding.carml.recall import named
-from lightning_binding.carml.worlds.single import nothing
+from lightning_binding.carml.worlds.single import TrialEnv, nothing
 
+START = 120.0  # seconds at most in which a process begins its first trial
 Result = tuple[Any, float, bool, dict[str, Any], dict[str, Any] | None]
 
 
@@ -41,6 +42,8 @@ class GuardedVecEnv(SubprocVecEnv):
         self.makers, self.horizon, self.trial_length, self.timeout = list(makers), horizon, episodes * horizon, timeout
         self.lost: dict[int, str] = {}
         self.clock = 0
+        if "forkserver" in multiprocessing.get_all_start_methods():  # imports once what all processes need
+            multiprocessing.set_forkserver_preload([TrialEnv.__module__])
         self._generator = np.random.default_rng()
         super().__init__(self.makers)
         self.remotes, self.work_remotes = list(self.remotes), list(self.work_remotes)
@@ -95,24 +98,24 @@ class GuardedVecEnv(SubprocVecEnv):
         except OSError:
             self._lose(index, "the process of an environment died.")
 
-    def _receive(self, index: int) -> Any:
+    def _receive(self, index: int, timeout: float) -> Any:
         """An answer; None if there is none, and the process is replaced."""
         if index in self.lost:
             return None
         try:
-            if self.remotes[index].poll(self.timeout):
+            if self.remotes[index].poll(timeout):
                 return self.remotes[index].recv()
-            self._lose(index, f"an environment did not answer within {self.timeout:g} s.")
+            self._lose(index, f"an environment did not answer within {timeout:g} s.")
         except (EOFError, OSError):
             self._lose(index, "the process of an environment died.")
         return None
 
     def _first(self, index: int) -> Any:
-        answer = self._receive(index)
+        answer = self._receive(index, max(self.timeout, START))
         return nothing(self.observation_space) if answer is None else answer[0]
 
     def _result(self, index: int) -> Result:
-        answer = self._receive(index)
+        answer = self._receive(index, self.timeout)
         if answer is not None:
             return tuple(answer)
         zeros, info = nothing(self.observation_space), {"broken": self.lost[index]}
