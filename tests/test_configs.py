@@ -13,7 +13,7 @@ from lightning_binding.cli import main
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob("**/*.yaml"))
 PARTS = [name for name in RECIPES if name.startswith(("trainer/", "callbacks/"))]
-VIDEO = ["rin/bair.yaml", "rin/kinetics600.yaml", "rin/sprites.yaml"]  # in test_video_configs.py
+VIDEO = [f"rin/{name}.yaml" for name in ("bair", "kinetics600", "sprites", "joint_emoji", "joint_sprites")]
 OTHERS = [name for name in RECIPES if name.startswith(("crw/", "carml/"))]  # in tests of their own
 WHOLE = [name for name in RECIPES if name not in PARTS + VIDEO + OTHERS]
 

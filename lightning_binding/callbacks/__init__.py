@@ -7,6 +7,7 @@ from lightning_binding.callbacks.mask_scores import MaskScores
 from lightning_binding.callbacks.metric_plot import MetricPlot
 from lightning_binding.callbacks.parsing_scores import ParsingScores
 from lightning_binding.callbacks.pose_scores import PoseScores
+from lightning_binding.callbacks.predicted_clips import PredictedClips
 from lightning_binding.callbacks.prediction_metrics import VideoPredictionMetrics
 from lightning_binding.callbacks.sample_grid import SampleGrid
 from lightning_binding.callbacks.walk_picture import WalkPicture
@@ -20,6 +21,7 @@ __all__ = [
     "NonFiniteLoss",
     "ParsingScores",
     "PoseScores",
+    "PredictedClips",
     "SampleGrid",
     "VideoPredictionMetrics",
     "WalkPicture",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+from typing import Any
+
+from torch.utils.data import DataLoader
 
 from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.crops import ClipCrop, CropKind
+from lightning_binding.data.loader import exact_loader
 from lightning_binding.data.scan import Files
 from lightning_binding.data.video_clips import VideoClips
 from lightning_binding.data.video_scan import is_video, scan_videos
 from lightning_binding.data.videobase import VideoDataModule
 from lightning_binding.errors import InputError
+from lightning_binding.video.decode import find_backend
 from lightning_binding.video.guarded import GuardedDecoder
-from lightning_binding.video.pyav import import_av
 
 
 class VideoFolderDataModule(VideoDataModule):
@@ -26,6 +30,9 @@ class VideoFolderDataModule(VideoDataModule):
     Frames are picked by their time stamps, whatever the rate of the file, and turned upright.
     Decoding happens in a process beside each worker. A file that cannot be decoded, that crashes the decoder or hangs
     it, costs a warning and a line in a list, not the run: the next video takes its place.
+
+    With `eval_clips`, the videos in `root/val` (the layouts are the same) are validated on: of each, as many clips,
+    always the same, from the middle of the frame. Without it there is no validation.
 
     Args:
         root: The folder, a video, or a list of videos: a path on each line, or a folder of frames and their number.
@@ -47,14 +54,18 @@ class VideoFolderDataModule(VideoDataModule):
             that is shorter still counts as broken.
         folder_fps: Frames a second of folders of frames.
         unlabelled: Whether to take all videos under `root`, at any depth, as of no class.
+        backend: Library that decodes files: `pyav` (the extra `video`) or `torchcodec` (the extra `codec`).
         decode_timeout: Seconds that a clip may take before its file counts as broken.
         max_broken: Share of the videos that may be broken before the run stops. A single one is always tolerated,
             unless this is 0.
+        eval_clips: Clips of each video in `root/val` that are validated on, each always at the same place.
+        eval_batch_size: Clips in a batch of validation, on each device; None: `batch_size`.
         broken_files: The file that lists broken videos; None: `broken_files.txt` in the trainer's log folder, or in
             the working folder without a trainer.
 
     Raises:
-        InputError: Wrong sizes, rates, ranges or shares; on set-up: no such folder, no videos, or PyAV is missing.
+        InputError: Wrong sizes, rates, ranges or shares, an unknown backend; on set-up: no such folder, no videos, or
+            the backend is missing.
     """
 
     def __init__(
@@ -75,15 +86,23 @@ class VideoFolderDataModule(VideoDataModule):
         max_held: float = 0.5,
         folder_fps: float = 24.0,
         unlabelled: bool = False,
+        backend: str = "pyav",
         decode_timeout: float = 30.0,
         max_broken: float = 0.01,
         broken_files: str | None = None,
+        eval_clips: int = 0,
+        eval_batch_size: int | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
         positive = {"frames": frames, "fps": fps, "short_side": short_side, "clips_per_video": clips_per_video}
         for name, value in {**positive, "folder_fps": folder_fps}.items():
             if value is not None and value <= 0:
                 raise InputError(f"{name} is {value}; it must be positive.")
+        if eval_clips < 0 or (eval_batch_size is not None and eval_batch_size < 1):
+            raise InputError(
+                f"eval_clips is {eval_clips} and eval_batch_size {eval_batch_size}; they must be 0 (no validation) or "
+                "more, and 1 or more."
+            )
         for name, share in {"max_held": max_held, "max_broken": max_broken}.items():
             if not 0 <= share < 1:
                 raise InputError(f"{name} is {share}; it must be a share in [0, 1).")
@@ -96,12 +115,17 @@ class VideoFolderDataModule(VideoDataModule):
             "size": short_side,
             "max_held": max_held,
             "folder_fps": folder_fps,
+            "backend": backend,
         }
+        find_backend(backend)
+        self.backend = backend
         self.root = os.path.abspath(os.path.expanduser(root))
         self.clips_per_video = clips_per_video
         self.horizontal_flip = horizontal_flip
         self.unlabelled = unlabelled
         self.max_broken = max_broken
+        self.eval_clips = eval_clips
+        self.eval_batch_size = eval_batch_size or batch_size
         self.broken_files = broken_files
         self._list = broken_files or "broken_files.txt"
 
@@ -123,7 +147,7 @@ class VideoFolderDataModule(VideoDataModule):
     def setup(self, stage: str) -> None:
         """Look for the videos, so that a missing folder is found before the model is built; name the list."""
         if any(is_video(os.fsdecode(bytes(path))) for path in self._found[0].path):
-            import_av()
+            find_backend(self.backend).load()
         if self.broken_files is None and self.trainer is not None:
             folder = self.trainer.log_dir or self.trainer.default_root_dir
             self._list = os.path.join(folder, "broken_files.txt")
@@ -135,6 +159,30 @@ class VideoFolderDataModule(VideoDataModule):
         return VideoClips(
             files, self.decoder, self.clip, self.crop, broken, self.clips_per_video, self.horizontal_flip, self.seed
         )
+
+    def eval_clip_set(self) -> VideoClips:
+        """Clips of the held-out videos, the same in each epoch, cut out of the middle.
+
+        Raises:
+            InputError: If there is no folder of them.
+        """
+        folder = os.path.join(self.root, "val")
+        if not os.path.isdir(folder):
+            raise InputError(f"eval_clips is {self.eval_clips}, but there is no folder {folder} of held-out videos.")
+        files, _ = scan_videos(folder, self.unlabelled)
+        broken = BrokenFiles(self._list, files.root, len(files.label), self.max_broken, "video")
+        crop = self.crop._replace(kind="centre")
+        return VideoClips(files, self.decoder, self.clip, crop, broken, self.eval_clips)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Clips of the held-out videos, each once over all ranks; none without `eval_clips`."""
+        if not self.eval_clips:
+            return []  # type: ignore[return-value]
+        return exact_loader(self.eval_clip_set(), self.eval_batch_size, self.num_workers, "clips")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The same clips as validation."""
+        return self.val_dataloader() if self.eval_clips else super().test_dataloader()
 
     def teardown(self, stage: str) -> None:
         """Ends the decoder process of the main process."""

@@ -17,7 +17,7 @@ from small_videos import encode, encode_audio, value
 from lightning_binding import InputError
 from lightning_binding.data import VideoFolderDataModule
 from lightning_binding.data.broken import TooManyBroken
-from lightning_binding.video import guarded
+from lightning_binding.video import codec, guarded
 
 CLASSES = ["dancing", "juggling", "sailing"]
 FRAMES = 20
@@ -354,12 +354,31 @@ def test_wrong_layouts(tmp_path: Path, make: Callable[[Path], Any], message: str
         ({"max_held": 1}, r"max_held is 1; it must be a share in \[0, 1\)"),
         ({"crop": "middle"}, "There is no crop 'middle'"),
         ({"decode_timeout": 0}, "decode_timeout is 0"),
+        ({"backend": "pyaw"}, "There is no backend 'pyaw' for video; did you mean pyav"),
         ({"batch_size": 0}, "batch_size is 0"),
     ],
 )
 def test_wrong_options(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         module(tmp_path, **options)
+
+
+def test_the_backend_is_the_one_that_was_chosen(tmp_path: Path, videos: Path) -> None:
+    data = module(kinetics(tmp_path, videos), backend="torchcodec", fps=10)
+    try:
+        codec.import_decoder()
+    except InputError:
+        with pytest.raises(InputError, match="The backend torchcodec cannot be loaded: pip install"):
+            data.setup("fit")
+        return
+    data.setup("fit")
+    for frames, _ in read(data):
+        assert frames == [frames[0], frames[0] + 1, frames[0] + 2]
+
+
+def test_folders_of_frames_need_no_backend(tmp_path: Path) -> None:
+    frame_folder(tmp_path / "videos" / "a")
+    module(tmp_path / "videos", backend="torchcodec").setup("fit")
 
 
 def test_a_missing_folder_and_no_held_out_side(tmp_path: Path, videos: Path) -> None:
@@ -369,3 +388,23 @@ def test_a_missing_folder_and_no_held_out_side(tmp_path: Path, videos: Path) -> 
     assert data.val_dataloader() == []
     with pytest.raises(InputError, match="has no annotated sequences; it is for fit alone"):
         data.test_dataloader()
+
+
+def test_the_same_clips_of_held_out_videos(videos: Path, tmp_path: Path) -> None:
+    root = kinetics(tmp_path, videos)
+    shutil.copytree(root / "train", root / "val")
+    data = module(root, eval_clips=2, eval_batch_size=4)
+    first, second = (list(data.val_dataloader()) for _ in range(2))
+    assert [len(batch["video"]) for batch in first] == [4, 4, 4, 4, 2]
+    for one, two in zip(first, second, strict=True):
+        assert torch.equal(one["video"], two["video"])
+        assert torch.equal(one["label"], two["label"])
+    assert torch.cat([batch["label"] for batch in first]).bincount().tolist() == [6, 6, 6]
+    assert not list(module(root).val_dataloader())
+
+
+def test_validation_without_its_folder(videos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"eval_clips is 1, but there is no folder .*val of held-out videos"):
+        module(kinetics(tmp_path, videos), eval_clips=1).val_dataloader()
+    with pytest.raises(InputError, match="eval_clips is -1"):
+        module(tmp_path, eval_clips=-1)
