@@ -42,6 +42,8 @@ def propagate(
     short_side: int | None = None,
     fps: float | None = None,
     max_frames: int | None = None,
+    backend: str = "pyav",
+    decode_timeout: float = 30.0,
     batch_size: int = 1,
     overlay: bool = True,
     opacity: float = 0.5,
@@ -77,6 +79,8 @@ def propagate(
         fps: Frames a second: of a file, as many are taken; a folder is played at this rate. When not given, every frame
             is taken, and a folder plays at 24.
         max_frames: End after so many frames.
+        backend: Library that decodes a file: `pyav` (the extra `video`) or `torchcodec` (the extra `codec`).
+        decode_timeout: Seconds that a frame may take to decode, which happens in a process of its own.
         batch_size: Frames that are encoded together.
         overlay: Write the video with the objects in colour.
         opacity: Of these colours, in [0, 1].
@@ -93,7 +97,7 @@ def propagate(
         raise InputError("give either --mask or --points of the first frame.")
     if not 0 <= opacity <= 1:
         raise InputError(f"--opacity {opacity} must be in [0, 1].")
-    footage = Footage(video, fps, max_frames)
+    footage = Footage(video, fps, max_frames, backend, decode_timeout)
     masks = {} if mask is None else read_masks(mask, footage.stems, max_frames)
     start = None if points is None else _inside(read_points(points), footage.size)
     network = walker(ckpt_path, backbone, pretrained, weights, layer, stride)

@@ -17,6 +17,7 @@ def cut(
     size: int | None = None,
     max_held: float = 0.5,
     folder_fps: float = FOLDER_FPS,
+    backend: str = "pyav",
 ) -> Pixels:
     """Reads a clip that lies within the video, if that is long enough; else the last frame stays.
 
@@ -30,6 +31,7 @@ def cut(
         size: Shorter side of the frames in pixels; None leaves them as they are.
         max_held: Share of the frames that may be repeats of the last one.
         folder_fps: Frames a second, if the video is a folder.
+        backend: Library that decodes files: `pyav` or `torchcodec`.
 
     Returns:
         uint8 (frames, H, W, 3) in [0, 255].
@@ -37,7 +39,7 @@ def cut(
     Raises:
         InputError: It cannot be read, or is too short.
     """
-    video = Video(path, folder_fps, threads=1)  # there is one of these for each worker
+    video = Video(path, folder_fps, backend, threads=1)  # there is one of these for each worker
     info = video.probe()
     rate = fps or info.fps
     span = frames / rate

@@ -14,11 +14,11 @@ from lightning_binding.errors import InputError
 from lightning_binding.video.timing import Pixels, TimedFrame, VideoInfo
 
 
-def opened(path: str, threads: int = 0) -> Any:
-    """A decoder of a file, with some threads; 0: as many as there are processors.
+def import_decoder() -> Any:
+    """The `VideoDecoder` of torchcodec.
 
     Raises:
-        InputError: torchcodec or its FFmpeg is missing, or the file cannot be opened.
+        InputError: torchcodec or its FFmpeg is missing.
     """
     try:
         from torchcodec.decoders import VideoDecoder
@@ -27,8 +27,18 @@ def opened(path: str, threads: int = 0) -> Any:
             "The backend torchcodec cannot be loaded: pip install 'lightning-binding[codec]', and install FFmpeg "
             f"(apt-get install ffmpeg); or take the backend pyav. It says: {str(error).splitlines()[0]}"
         ) from error
+    return VideoDecoder
+
+
+def opened(path: str, threads: int = 0) -> Any:
+    """A decoder of a file, with some threads; 0: as many as there are processors.
+
+    Raises:
+        InputError: torchcodec or its FFmpeg is missing, or the file cannot be opened.
+    """
+    decoder = import_decoder()
     try:
-        return VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=threads)
+        return decoder(path, dimension_order="NHWC", num_ffmpeg_threads=threads)
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as a video: {str(error).splitlines()[0]}.") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -33,13 +33,28 @@ class Frames(Protocol):
 
 
 class Backend(NamedTuple):
-    """A library that decodes video: two functions, which raise `InputError` for what cannot be read."""
+    """A library that decodes video: functions that raise `InputError` for what cannot be read, or if it is missing."""
 
     probe: Probe
     frames: Frames
+    load: Callable[[], object]
 
 
-BACKENDS = {"pyav": Backend(pyav.probe, pyav.frames), "torchcodec": Backend(codec.probe, codec.frames)}
+BACKENDS = {
+    "pyav": Backend(pyav.probe, pyav.frames, pyav.import_av),
+    "torchcodec": Backend(codec.probe, codec.frames, codec.import_decoder),
+}
+
+
+def find_backend(name: str) -> Backend:
+    """The backend of a name.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"There is no backend {name!r} for video{did_you_mean(name, BACKENDS)}")
+    return BACKENDS[name]
 
 
 class Video:
@@ -56,8 +71,7 @@ class Video:
     """
 
     def __init__(self, path: str, folder_fps: float = FOLDER_FPS, backend: str = "pyav", threads: int = 0) -> None:
-        if backend not in BACKENDS:
-            raise InputError(f"There is no backend {backend!r} for video{did_you_mean(backend, BACKENDS)}")
+        self.backend = find_backend(backend)
         if folder_fps <= 0:
             raise InputError(f"folder_fps is {folder_fps}; it must be positive.")
         if not os.path.exists(path):
@@ -65,7 +79,6 @@ class Video:
         self.path = path
         self.is_folder = os.path.isdir(path)
         self.folder_fps = folder_fps
-        self.backend = BACKENDS[backend]
         self.threads = threads
 
     def probe(self) -> VideoInfo:

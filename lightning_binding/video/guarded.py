@@ -1,8 +1,9 @@
-"""Decoding where it can do no harm: a file that crashes or hangs the decoder costs a clip, and not the run.
+"""Decoding where it can do no harm: a file that crashes or hangs the decoder costs a clip or a sentence, not the run.
 
 FFmpeg is written in C: a damaged file can end the process that opens it by a signal, or keep it for ever, and neither
-is an exception. So the clips of training are decoded in a process of their own, one beside each worker of the loader.
-It is started by `subprocess`, since workers are daemons, which `multiprocessing` gives no children.
+is an exception. So the clips of training are decoded in a process of their own, one beside each worker of the loader,
+and so is the video that a user hands in. It is started by `subprocess`, since workers are daemons, which
+`multiprocessing` gives no children.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import select
 import signal
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ import torch
 from torch import Tensor
 
 from lightning_binding.errors import InputError
+from lightning_binding.video.decode import FOLDER_FPS
+from lightning_binding.video.timing import VideoInfo
 
 # An empty package stands in for this one, whose own __init__ imports torch: seconds, and memory for each worker.
 PROGRAM = """
@@ -51,12 +56,12 @@ class DecoderHung(Undecodable):
 
 
 class GuardedDecoder:
-    """Cuts clips out of videos in a child process, which is restarted when a file ended it or was too slow.
+    """Reads videos in a child process, which is restarted when a file ended it or was too slow.
 
-    The process starts with the first clip. A copy in another process, such as a worker of a loader, starts its own.
+    The process starts with the first request. A copy in another process, such as a worker of a loader, starts its own.
 
     Args:
-        timeout: Seconds that a clip may take.
+        timeout: Seconds that a clip, or a frame of a stream, may take.
 
     Raises:
         InputError: A timeout that is not positive.
@@ -93,11 +98,41 @@ class GuardedDecoder:
             DecoderHung: It took longer than the timeout.
             RuntimeError: The process cannot be started.
         """
-        request = {"path": path, "position": position, "frames": frames, "fps": fps, "timeout": self.timeout, **options}
+        asked = {"position": position, "frames": frames, "fps": fps, **options}
         try:
-            return self._ask(request)
+            (answer,) = self._answers("clip", path, **asked)
         except DecoderDied:
-            return self._ask(request)
+            (answer,) = self._answers("clip", path, **asked)
+        return _tensor(*answer).permute(0, 3, 1, 2)
+
+    def probe(self, path: str, folder_fps: float = FOLDER_FPS, backend: str = "pyav") -> VideoInfo:
+        """What a video says of itself; see `reader.probe`.
+
+        Raises:
+            Undecodable: The file cannot be read, ended the process, or was too slow.
+        """
+        ((header, _),) = self._answers("probe", path, folder_fps=folder_fps, backend=backend)
+        return VideoInfo(*header["info"])
+
+    def stream(
+        self, path: str, fps: float | None = None, folder_fps: float = FOLDER_FPS, backend: str = "pyav"
+    ) -> Iterator[Tensor]:
+        """The frames of a video one after another, as they are asked for and a few ahead.
+
+        Args:
+            path: A video file or a folder of frames.
+            fps: Frames a second that are wanted; None takes every frame.
+            folder_fps: Frames a second, if it is a folder.
+            backend: Library that decodes files: `pyav` or `torchcodec`.
+
+        Yields:
+            uint8 (3, H, W) in [0, 255].
+
+        Raises:
+            Undecodable: What follows cannot be read, ended the process, or was too slow.
+        """
+        for answer in self._answers("stream", path, fps=fps, folder_fps=folder_fps, backend=backend):
+            yield _tensor(*answer).permute(2, 0, 1).contiguous()
 
     def close(self) -> None:
         """Ends the process."""
@@ -105,24 +140,34 @@ class GuardedDecoder:
             self._child.kill()
         self._child = None
 
-    def _ask(self, request: dict[str, Any]) -> Tensor:
-        if self._child is None or self._child.owner != os.getpid():
-            self._child = _Child()
+    def _answers(self, task: str, path: str, **options: Any) -> Iterator[tuple[dict[str, Any], bytearray]]:
+        """The answers to a request: headers and contents. While they come, the process is nobody else's."""
+        own = self._child is not None and self._child.owner == os.getpid()
+        child, self._child = self._child if own and self._child else _Child(), None
+        done = False
         try:
-            header, content = self._child.ask(request, self.timeout)
+            child.ask({"task": task, "path": path, "timeout": self.timeout, **options})
+            while not done:
+                header, content = child.answer(time.monotonic() + self.timeout)
+                done = task != "stream" or "error" in header or "end" in header
+                if "error" in header:
+                    raise Undecodable(header["error"])
+                if "end" not in header:
+                    yield header, content
         except TimeoutError:
-            self.close()
-            raise DecoderHung(f"{request['path']} gave no clip within {self.timeout:g} s.") from None
+            what = "clip" if task == "clip" else "frame"
+            raise DecoderHung(f"{path} gave no {what} within {self.timeout:g} s.") from None
         except (EOFError, BrokenPipeError):
-            end = self._child.kill()
-            self._child = None
-            raise DecoderDied(f"{request['path']} ended the decoder process: {end}.") from None
-        except BaseException:  # an interrupt leaves half an answer in the pipe
-            self.close()
-            raise
-        if "error" in header:
-            raise Undecodable(header["error"])
-        return torch.frombuffer(content, dtype=torch.uint8).view(header["shape"]).permute(0, 3, 1, 2)
+            raise DecoderDied(f"{path} ended the decoder process: {child.kill()}.") from None
+        finally:
+            if done and self._child is None:
+                self._child = child
+            else:  # it hangs, or is left with half an answer in the pipe
+                child.kill()
+
+
+def _tensor(header: dict[str, Any], content: bytearray) -> Tensor:
+    return torch.frombuffer(content, dtype=torch.uint8).view(header["shape"])
 
 
 class _Child:
@@ -130,6 +175,7 @@ class _Child:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self.end: str | None = None
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (a pipe that nobody reads would fill up)
         package = str(Path(__file__).parents[1])
         self.process = subprocess.Popen(
@@ -149,22 +195,29 @@ class _Child:
         self.poll = select.poll()
         self.poll.register(self.output, select.POLLIN)
         try:
-            self._answer(time.monotonic() + START_TIMEOUT)
+            self.answer(time.monotonic() + START_TIMEOUT)
         except (EOFError, TimeoutError):
             raise RuntimeError(f"The process that decodes videos does not start: {self.kill()}.") from None
 
-    def ask(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], bytearray]:
-        """Sends a request and waits for the answer: header and content.
+    def ask(self, request: dict[str, Any]) -> None:
+        """Sends a request; raises a BrokenPipeError if the process has ended."""
+        self.input.write(json.dumps(request).encode() + b"\n")
+
+    def answer(self, deadline: float) -> tuple[dict[str, Any], bytearray]:
+        """Waits for an answer: header and content.
 
         Raises:
             TimeoutError: There is none in time.
-            EOFError: The process ended; or a BrokenPipeError.
+            EOFError: The process ended.
         """
-        self.input.write(json.dumps(request).encode() + b"\n")
-        return self._answer(time.monotonic() + timeout)
+        size = int.from_bytes(self._read(4, deadline), "big")
+        header: dict[str, Any] = json.loads(self._read(size, deadline))
+        return header, self._read(math.prod(header.get("shape", [0])), deadline)
 
     def kill(self) -> str:
         """Ends the process and says how it ended before, with its last words."""
+        if self.end is not None:
+            return self.end
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(0.2)  # it may be about to end by itself
         code = self.process.poll()
@@ -172,19 +225,14 @@ class _Child:
         self.process.wait()
         self.input.close()
         self.output.close()
-        self.errors.seek(0)
-        words = self.errors.read().decode(errors="replace").strip().splitlines()[-1:]
+        words = []
+        with contextlib.suppress(ValueError):  # where garbage is collected, the file may be closed first
+            self.errors.seek(0)
+            words = self.errors.read().decode(errors="replace").strip().splitlines()[-1:]
         self.errors.close()
         how = "it was killed" if code is None else signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return ": ".join([how, *words])
-
-    def _answer(self, deadline: float) -> tuple[dict[str, Any], bytearray]:
-        size = int.from_bytes(self._read(4, deadline), "big")
-        header: dict[str, Any] = json.loads(self._read(size, deadline))
-        count = 1
-        for length in header.get("shape", [0]):
-            count *= length
-        return header, self._read(count, deadline)
+        self.end = ": ".join([how, *words])
+        return self.end
 
     def _read(self, count: int, deadline: float) -> bytearray:
         content = bytearray(count)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from lightning_binding.errors import InputError
 from lightning_binding.export import export
 from lightning_binding.images import save_png
 from lightning_binding.masks import PALETTE, read_mask, write_mask
+from lightning_binding.video import codec, guarded
 from lightning_binding.video.folder import frame_files
 from lightning_binding.video.reader import probe, read_frames
 from lightning_binding.video.writer import write_video
@@ -302,6 +304,44 @@ def test_what_was_written_before_an_error_stays(here: Path, capsys: pytest.Captu
     assert len(Path("points/points.csv").read_text().splitlines()) == 4
 
 
+def test_a_file_that_ends_the_decoder_ends_in_a_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = """
+import os, signal
+import lightning_binding.video.folder as folder
+whole = folder._read
+def read(path, size):
+    if path.endswith("frame11.png"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return whole(path, size)
+folder._read = read
+main()"""
+    monkeypatch.setattr(guarded, "PROGRAM", guarded.PROGRAM.replace("\nmain()", crash))
+    line = refused(capsys, "--video", "frames", "--mask", "first.png", *NETWORK)
+    assert line == "lightning-binding: error: frames ended the decoder process: SIGSEGV."
+    assert len(list(Path("propagated/masks").iterdir())) == 3
+    assert probe("propagated/overlay.mp4").frames_estimate == 3
+
+
+def test_a_file_that_hangs_ends_in_a_sentence(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("pipe.mp4")  # nobody writes to it
+    line = refused(capsys, "--video", "pipe.mp4", "--mask", "first.png", *NETWORK, "--decode_timeout", "1")
+    assert "pipe.mp4 gave no frame within 1 s" in line
+
+
+def test_a_backend_is_chosen_by_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = [*MASK, *NETWORK, "--overlay", "false", "--backend", "torchcodec", "--out", "other"]
+    try:
+        codec.import_decoder()
+    except InputError:
+        assert "The backend torchcodec cannot be loaded: pip install" in refused(capsys, *chosen)
+        return
+    main(["propagate", *chosen])
+    main(["propagate", *MASK, *NETWORK, "--overlay", "false"])
+    assert overlap(masks_in("other") == 1, masks_in("propagated") == 1) > 0.98
+
+
 def test_an_interruption_leaves_a_whole_video(tmp_path: Path) -> None:
     video, masks = clip()
 
@@ -383,7 +423,9 @@ def test_frames_are_encoded_at_the_size_of_the_settings(
         ([*MASK, *NETWORK, "--top_k", "0"], "top_k=0 must be 1 or more"),
         ([*MASK, *NETWORK, "--opacity", "2"], "--opacity 2.0 must be in [0, 1]"),
         ([*MASK, *NETWORK, "--fps", "0"], "--fps 0.0 must be positive"),
-        ([*MASK, *NETWORK, "--max_frames", "0"], "max_frames is 0; it must be positive"),
+        ([*MASK, *NETWORK, "--max_frames", "0"], "--max_frames 0 must be positive"),
+        ([*MASK, *NETWORK, "--backend", "pyaw"], "There is no backend 'pyaw' for video; did you mean pyav"),
+        ([*MASK, *NETWORK, "--decode_timeout", "0"], "decode_timeout is 0.0; it must be a positive number of seconds"),
         ([*MASK, *NETWORK, "--short_side", "0"], "--short_side 0 must be 1 or more"),
         ([*MASK, *NETWORK, "--batch_size", "0"], "batch=0 must be 1 or more"),
         ([*MASK, *NETWORK, "--device", "tpus"], "--device tpus cannot be used"),

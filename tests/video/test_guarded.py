@@ -7,18 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from small_videos import encode, value
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_binding import InputError
 from lightning_binding.video import guarded
 from lightning_binding.video.guarded import DecoderDied, DecoderHung, GuardedDecoder, Undecodable
-from lightning_binding.video.reader import read_clip
+from lightning_binding.video.reader import probe, read_clip, read_frames
 
 # In the child, files are as bad as their names.
 HOOK = guarded.PROGRAM.replace(
@@ -48,6 +50,25 @@ def cut(path, **options):
         bytearray(1 << 40)
     return whole(path, **options)
 process.cut = cut
+process.main()
+""",
+)
+
+STREAM_HOOK = guarded.PROGRAM.replace(
+    "\nmain()",
+    """
+import os, signal, time
+import lightning_binding.video.decoder_process as process
+import lightning_binding.video.folder as folder
+process.GRACE = 5
+whole = folder._read
+def read(path, size):
+    if "segfault" in path and path.endswith("3.png"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "sleep" in path and path.endswith("3.png"):
+        time.sleep(1000)
+    return whole(path, size)
+folder._read = read
 process.main()
 """,
 )
@@ -245,6 +266,66 @@ def test_a_process_that_cannot_start_is_no_file_s_fault(folder: Path, monkeypatc
     monkeypatch.setattr(guarded, "PROGRAM", "import nothing_of_this_name")
     with pytest.raises(RuntimeError, match=r"does not start: exit status 1: ModuleNotFoundError.*nothing_of_this_name"):
         clip(GuardedDecoder(), folder / "good.mp4")
+
+
+@pytest.mark.parametrize("fps", [None, 5.0])
+def test_a_stream_is_that_of_the_reader(decoder: GuardedDecoder, folder: Path, fps: float | None) -> None:
+    frames = list(decoder.stream(str(folder / "good.mp4"), fps))
+    before = pid(decoder)
+    assert len(frames) == (20 if fps is None else 10)
+    for ours, theirs in zip(frames, read_frames(folder / "good.mp4", fps=fps), strict=True):
+        assert torch.equal(ours, theirs)
+    assert decoder.probe(str(folder / "good.mp4")) == probe(folder / "good.mp4")
+    assert [value(frame) for frame in decoder.stream(str(folder / "good.mp4"))] == list(range(20))
+    assert pid(decoder) == before
+
+
+def test_a_stream_that_is_left_takes_its_process_with_it(decoder: GuardedDecoder, folder: Path) -> None:
+    stream = decoder.stream(str(folder / "good.mp4"))
+    assert [value(next(stream)) for _ in range(3)] == [0, 1, 2]
+    assert clip(decoder, folder / "good.mp4") == [8, 9, 10]  # by a process of its own
+    assert [value(frame) for frame in islice(stream, 2)] == [3, 4]
+    between = pid(decoder)
+    stream.close()  # type: ignore[attr-defined]
+    assert pid(decoder) == between
+    alone = decoder.stream(str(folder / "good.mp4"))
+    next(alone)
+    alone.close()  # type: ignore[attr-defined]
+    assert decoder._child is None
+    assert ends(between, 10)
+
+
+def test_who_listens_slowly_hears_everything(decoder: GuardedDecoder, folder: Path, tmp_path: Path) -> None:
+    """The process waits for as long as nobody reads; it is the video that may not take long."""
+    for index in range(40):
+        Image.new("RGB", (400, 300), (6 * index,) * 3).save(tmp_path / f"{index}.png")  # more than the pipe holds
+    decoder.timeout = 0.5  # with the grace of the tests, the process would end itself after a second
+    stream = decoder.stream(str(tmp_path))
+    found = [int(next(stream)[0, 0, 0])]
+    time.sleep(2.5)
+    assert [*found, *(int(frame[0, 0, 0]) for frame in stream)] == [6 * index for index in range(40)]
+
+
+def test_a_stream_gives_what_comes_before_damage(
+    decoder: GuardedDecoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded, "PROGRAM", STREAM_HOOK)
+    for index in range(5):
+        Image.new("RGB", (20, 10), (10 * index,) * 3).save(tmp_path / f"{index}.png")
+    (tmp_path / "3.png").write_bytes(b"damaged")
+    for name, error, message in (
+        ("refused", Undecodable, r"3\.png cannot be read as a picture"),
+        ("segfault", DecoderDied, r"segfault ended the decoder process: SIGSEGV"),
+        ("sleep", DecoderHung, r"sleep gave no frame within 1 s"),
+    ):
+        folder = tmp_path.parent / f"{tmp_path.name}-{name}"
+        tmp_path.rename(folder)
+        decoder.timeout = 20 if name == "segfault" else 1
+        found: list[int] = []
+        with pytest.raises(error, match=message):
+            found.extend(int(frame[0, 0, 0]) for frame in decoder.stream(str(folder)))
+        assert found == [0, 10, 20]
+        folder.rename(tmp_path)
 
 
 def test_wrong_timeout() -> None:
