@@ -62,6 +62,7 @@ def test_recipe_on_videos_runs(name: str, tmp_path: Path) -> None:
     assert cli.trainer.global_step == 2
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+    assert [path.name for path in (tmp_path / "run" / "walks").iterdir()] == ["step-00000001.png"]
 
 
 @pytest.mark.parametrize("name", SCORED)

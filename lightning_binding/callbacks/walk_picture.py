@@ -14,6 +14,8 @@ from lightning_binding.callbacks.ema import averaged_weights
 from lightning_binding.images import make_grid, save_png
 
 HEAT = (255, 40, 0)
+TRAINING_STEPS = 1000
+"""Optimizer steps between two pictures of training clips, where nothing else is said."""
 
 
 class Walker(Protocol):
@@ -24,17 +26,18 @@ class Walker(Protocol):
 
 
 class WalkPicture(Callback):
-    """Draws walks through the first validation sequence, as PNG beside the log, at every validation.
+    """Draws walks as PNG beside the log: through the first validation sequence, at every validation.
 
-    A row is a walker: its patch is framed in the first picture, and the colour on the others is the probability of
-    where it is. A TensorBoard logger is given the picture too. The averaged weights are used where there is an `EMA`
-    callback.
+    Where a run has no validation, they are walks through the first clip of a training batch, every so many steps. A row
+    is a walker: its patch is framed in the first picture, and the colour on the others is the probability of where it
+    is. A TensorBoard logger is given the picture too. The averaged weights are used where there is an `EMA` callback.
 
     Args:
         walkers: Rows; the patches of objects come first where the sequence has masks, then others in turn.
         frames: Pictures in a row.
         every: Frames of the sequence from one picture to the next.
-        every_n_steps: Optimizer steps between two pictures at least; None draws one at every validation.
+        every_n_steps: Optimizer steps between two pictures at least; None draws one at every validation, and every
+            1000 steps where there is none.
         scale: Every pixel becomes a square of this side.
     """
 
@@ -60,12 +63,22 @@ class WalkPicture(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draws the first sequence."""
-        due = self._drawn is None or trainer.global_step - self._drawn >= (self.every_n_steps or 1)
-        if batch_idx or not due or not trainer.is_global_zero or trainer.sanity_checking:
-            return
+        if batch_idx == 0 and not trainer.sanity_checking and self._due(trainer, self.every_n_steps or 1):
+            self._draw(trainer, pl_module, batch["video"], batch["mask"][0] if "mask" in batch else None)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Draws the first clip, if there is no validation."""
+        if not validates(trainer) and self._due(trainer, self.every_n_steps or TRAINING_STEPS):
+            self._draw(trainer, pl_module, batch["video"][0], batch["mask"][0, 0] if "mask" in batch else None)
+
+    def _due(self, trainer: Trainer, steps: int) -> bool:
+        return trainer.is_global_zero and (self._drawn is None or trainer.global_step - self._drawn >= steps)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, video: Tensor, mask: Tensor | None) -> None:
         self._drawn = trainer.global_step
-        video = batch["video"][:: self.every][: self.frames]
-        mask = batch["mask"][0] if "mask" in batch else None
+        video = video[:: self.every][: self.frames]
         with averaged_weights(trainer, pl_module):
             places = cast(Walker, pl_module).walk_from(video).cpu()
         picture = draw_walks(video.cpu(), places, starts(mask, places.shape[1], self.walkers))
@@ -74,6 +87,13 @@ class WalkPicture(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("walks", picture, trainer.global_step)
+
+
+def validates(trainer: Trainer) -> bool:
+    """Whether a run that trains also validates; where its validation was not yet looked at, that it has one counts."""
+    if not trainer.enable_validation:
+        return False
+    return trainer.val_dataloaders is None or sum(trainer.num_val_batches) > 0
 
 
 def starts(mask: Tensor | None, nodes: int, count: int) -> list[int]:

@@ -1,7 +1,7 @@
 """ContrastiveRandomWalk: correspondence in video without labels, as a LightningModule."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -124,7 +124,7 @@ class ContrastiveRandomWalk(BindingModule):
         self.head = projection(self.backbone.channels, dim, head_depth)
         self.feature_dropout = nn.Dropout(feature_dropout)
         self.freeze_backbone = freeze
-        self.backbone.requires_grad_(not freeze)
+        self.backbone.requires_grad_(not freeze).train(not freeze)
         self.walk: dict[str, Any] = {
             "temperature": temperature,
             "edge_dropout": edge_dropout,
@@ -144,10 +144,12 @@ class ContrastiveRandomWalk(BindingModule):
         """The backbone is where the time goes."""
         return [self.backbone]
 
-    def on_train_epoch_start(self) -> None:
-        """A frozen backbone keeps its statistics."""
+    def train(self, mode: bool = True) -> Self:
+        """As every module, but for a frozen backbone, which keeps its statistics."""
+        super().train(mode)
         if self.freeze_backbone:
             self.backbone.eval()
+        return self
 
     def make_nodes(self, video: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor | None]:
         """Unit nodes of a clip uint8 (B, T, 3, H, W): `nodes` (B, T, N, D), `returned` and `target` of `Nodes`."""
@@ -172,10 +174,13 @@ class ContrastiveRandomWalk(BindingModule):
         found, spread = self.losses(batch, self.generator)
         self.log("train/loss", found.loss, prog_bar=True, batch_size=len(batch["video"]))
         first = 1 if self.walk["two_frame_cycle"] else 2
-        accuracies = {
-            f"train/cycle_accuracy_{first + index}": value for index, value in enumerate(found.cycle_accuracies)
+        cycles = {"cycle_loss": found.cycle_losses, "cycle_accuracy": found.cycle_accuracies}
+        each = {
+            f"train/{name}_{first + index}": value
+            for name, values in cycles.items()
+            for index, value in enumerate(values)
         }
-        self.log_dict({"train/entropy": spread, **accuracies}, batch_size=len(batch["video"]))
+        self.log_dict({"train/entropy": spread, **each}, batch_size=len(batch["video"]))
         return found.loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:

@@ -62,7 +62,10 @@ def test_training_finds_what_stays(nodes: torch.nn.Module, tmp_path: Path) -> No
 
 def test_what_is_logged(tmp_path: Path) -> None:
     logged = train(small(), tmp_path, steps=2).logged_metrics
-    assert set(logged) == {"train/loss", "train/entropy", "train/cycle_accuracy_2", "train/cycle_accuracy_3"}
+    cycles = {f"train/cycle_{name}_{steps}" for name in ("loss", "accuracy") for steps in (2, 3)}
+    assert set(logged) == {"train/loss", "train/entropy", *cycles}
+    mean = (logged["train/cycle_loss_2"] + logged["train/cycle_loss_3"]) / 2
+    torch.testing.assert_close(logged["train/loss"], mean)
     assert 0 < logged["train/entropy"] < torch.tensor(9.0).log()
 
 
@@ -74,6 +77,19 @@ def test_a_frozen_backbone_stays_as_it_is(tmp_path: Path) -> None:
     for name, value in module.backbone.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert not torch.equal(module.head[0].weight, head)
+
+
+def test_a_frozen_backbone_keeps_its_statistics_whatever_comes_between() -> None:
+    module = small(freeze=True)
+    for _ in range(2):
+        module.train()
+        assert module.training
+        assert module.head.training
+        assert not module.backbone.training
+        module.walk_from(clips(1)[0])
+        module.clip_loss(clips(1), torch.Generator().manual_seed(0))
+        module.encode(clips(1)[0])
+    assert small().train().backbone.training
 
 
 def test_a_checkpoint_holds_the_module(tmp_path: Path) -> None:
