@@ -1,5 +1,6 @@
 """Callbacks: what looks at a run, and never changes a method."""
 
+from lightning_binding.callbacks.computation_report import ComputationReport
 from lightning_binding.callbacks.ema import EMA, averaged_weights
 from lightning_binding.callbacks.generation_metrics import GenerationMetrics
 from lightning_binding.callbacks.halt import HaltOnNonFinite, NonFiniteLoss
@@ -14,6 +15,7 @@ from lightning_binding.callbacks.walk_picture import WalkPicture
 
 __all__ = [
     "EMA",
+    "ComputationReport",
     "GenerationMetrics",
     "HaltOnNonFinite",
     "MaskScores",
