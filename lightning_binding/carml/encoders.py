@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ from lightning_binding.backbones.create import Backbone, create_backbone
 from lightning_binding.errors import InputError
 
 
-class Encoder(Protocol):
+class Encoder(ABC):
     """Description of an encoder of one kind of observation."""
 
+    @abstractmethod
     def build(self, space: spaces.Space[Any]) -> nn.Module:
         """A network from preprocessed observations (M, ...) of a space, in float, to features (M, features_dim).
 
@@ -29,7 +31,6 @@ class Encoder(Protocol):
         Raises:
             InputError: If the space is not one that it encodes.
         """
-        ...
 
 
 class Layers(nn.Sequential):
@@ -51,7 +52,7 @@ class Layers(nn.Sequential):
         self.features_dim = size
 
 
-class MLP:
+class MLP(Encoder):
     """Layers with tanh on the numbers of an observation.
 
     Args:
@@ -66,7 +67,7 @@ class MLP:
         return Layers(flat_size(space), self.sizes)
 
 
-class NatureCNN:
+class NatureCNN(Encoder):
     """The convolutional network of DQN (Mnih et al., 2015), from stable-baselines3; pictures have 36 pixels or more.
 
     Args:
@@ -81,7 +82,7 @@ class NatureCNN:
         return NatureNetwork(pictures(space, type(self).__name__), self.features)
 
 
-class TimmEncoder:
+class TimmEncoder(Encoder):
     """Any backbone of timm's registry on pictures, averaged over the picture; a frozen one is run once per picture.
 
     Args:

@@ -214,7 +214,7 @@ def test_numbers_that_are_not_finite_are_explained(trouble: str) -> None:
 
 def test_a_world_that_always_breaks_is_explained() -> None:
     world = OddWorld("raise", every=1)
-    with pytest.raises(InputError, match="all 4 trials were broken off: an environment raised RuntimeError .* Mend"):
+    with pytest.raises(InputError, match=r"all 4 trials were broken off: an environment raised RuntimeError .* Mend"):
         collector_of(world, count=2).collect(agent_of(world))
 
 
