@@ -210,11 +210,12 @@ class ComputationReport(Measurement):
         patches, last = patches_of(module), as_video(drawn[-1])
         frames, size = last.shape[1], last.shape[-1]
         count = patches.count(frames, size, size)
+        chosen = torch.linspace(0, len(last) - 1, min(self.shown, len(last))).round().long()
         grid = (-(-frames // patches.temporal), size // patches.spatial, size // patches.spatial)
 
         def maps(values: Tensor) -> Tensor:
             """Values (F, B, n) as maps over time: of video through the frames, of pictures through the steps."""
-            values = values[:, : self.shown, :count]
+            values = values[:, chosen, :count]
             if frames > 1:
                 return spread_tokens(values[0], grid, frames, size).movedim(1, 0)
             return spread_tokens(values, grid, 1, size)[:, :, 0]
@@ -222,7 +223,7 @@ class ComputationReport(Measurement):
         through = last.movedim(1, 0) if frames > 1 else drawn
         read = found.read.mean(0, keepdim=True) if frames > 1 else found.read
         strongest = found.strongest[-1:] if frames > 1 else found.strongest
-        columns = [through[:, : self.shown], *[heat(maps(each)) for each in read.unbind(1)]]
+        columns = [through[:, chosen], *[heat(maps(each)) for each in read.unbind(1)]]
         columns += [colours(maps(each)) for each in strongest.unbind(1)[-1:]]
         pictures = [picture.repeat_interleave(2, -1).repeat_interleave(2, -2) for picture in side_by_side(columns)]
         self._folder.mkdir(parents=True, exist_ok=True)

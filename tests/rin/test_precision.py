@@ -1,0 +1,48 @@
+"""bfloat16 learns what float32 learns."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_binding.data import MovingSpritesDataModule
+from lightning_binding.rin.objectives import Flow
+from lightning_binding.rin.schedules import Rectified
+from lightning_binding.rin.video import RINVideoDiffusion
+
+SMALL: dict[str, Any] = {
+    "image_size": 16, "interface_dim": 16, "latent_dim": 16, "latents": 8, "latent_heads": 2, "blocks": [1, 1],
+    "frames": 4,
+}  # fmt: skip
+
+
+def losses(precision: torch.dtype, steps: int, batch: int, **options: Any) -> torch.Tensor:
+    """The first losses of a model of moving sprites."""
+    torch.manual_seed(0)
+    module = RINVideoDiffusion("rin_sprites", network_options=options, schedule=Rectified(), objective=Flow())
+    size = module.image_shape[-1]
+    clips = MovingSpritesDataModule(frame_size=size, frames=module.frames, camera=0.0).train_set()
+    optimizer, draws = torch.optim.Adam(module.parameters(), lr=1e-3), torch.Generator().manual_seed(0)
+    found = []
+    for step in range(steps):
+        video = torch.stack([clips[step * batch + index]["video"] for index in range(batch)])
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            loss = module.losses({"video": video}, draws).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return torch.tensor(found)
+
+
+def test_the_first_hundred_losses_are_those_of_float32() -> None:
+    full, half = (losses(kind, 100, 2, **SMALL) for kind in (torch.float32, torch.bfloat16))
+    assert full[-20:].mean() < 0.85 * full[:5].mean()
+    assert ((half - full).abs() / full).max() < 0.02
+
+
+@pytest.mark.long
+def test_the_first_hundred_losses_of_the_preset_are_those_of_float32() -> None:
+    full, half = (losses(kind, 100, 16) for kind in (torch.float32, torch.bfloat16))
+    assert full[-20:].mean() < 0.5 * full[:5].mean()
+    assert ((half - full).abs() / full).max() < 0.02
