@@ -151,6 +151,14 @@ def _create(name: str, pretrained: bool, weights: str | Path | None, options: di
             return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **options)
         except TypeError:
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except OSError as error:  # so are those of the hub, of urllib and of requests
+        if not pretrained or weights is not None:
+            raise
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"the weights of timm's {name} are not in the cache and cannot be downloaded ({reason}): without internet, "
+            "give a file that has them, by --weights in propagate and by --model.weights in a recipe."
+        ) from error
     except (RuntimeError, KeyError, UnpicklingError) as error:
         if weights is None:
             raise

@@ -1,6 +1,7 @@
 """Any timm model as a map of features: layers, strides without dilation, weights."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import timm
@@ -135,6 +136,22 @@ def test_every_parameter_is_trained() -> None:  # DDP waits for the gradient of 
 def test_bad_input_is_explained(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         create_backbone(name, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "error", [URLError("no name"), ConnectionError("no name"), FileNotFoundError("no name.\nAt all")]
+)
+def test_weights_that_cannot_be_downloaded_are_explained(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        InputError, match=r"the weights of timm's resnet18 are not in .*no name.*\): without internet, give"
+    ):
+        create_backbone("resnet18", pretrained=True)
+    with pytest.raises(type(error)):  # nothing was to be downloaded: it is another fault
+        create_backbone("resnet18")
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
@@ -267,6 +268,18 @@ def test_backbones(here: Path) -> None:
     with pytest.warns(UserWarning, match="untrained"):
         vit = walker.walker(backbone="vit_tiny_patch16_224", layer=-2)
     assert (vit.backbone.stride, vit.backbone.multiple, vit.backbone.layer) == (16, 16, "blocks.10")
+
+
+def test_without_internet_weights_are_asked_for(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(here / "cache"))
+    line = refused(capsys, *MASK, "--backbone", "vit_small_patch16_224.dino", "--pretrained", "true")
+    assert line.startswith("lightning-binding: error: the weights of timm's vit_small_patch16_224.dino are not in the ")
+    assert line.endswith(
+        "without internet, give a file that has them, by --weights in propagate and by --model.weights in a recipe."
+    )
 
 
 def test_layers_may_be_numbers(here: Path) -> None:
