@@ -143,6 +143,9 @@ def create_backbone(
 
 
 def _create(name: str, pretrained: bool, weights: str | Path | None, options: dict[str, Any]) -> Any:
+    features = getattr(timm.model_entrypoint(name), "features", None)
+    if features is not None:  # a model that is no classifier says itself how it gives features
+        return features(pretrained=pretrained, weights=weights, **options)
     if weights is not None:  # as if timm had downloaded the file, so that its conversions of other codes' names apply
         file = str(existing(weights))
         pretrained, options = True, {"pretrained_cfg_overlay": {"file": file, "hf_hub_id": None}, **options}
