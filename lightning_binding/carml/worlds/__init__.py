@@ -6,6 +6,7 @@ from lightning_binding.carml.worlds.arrays import ArrayVecEnv, ArrayWorld
 from lightning_binding.carml.worlds.bandit import BernoulliBandit, FindTheArm
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.carml.worlds.dark_room import Corridor, DarkRoom
+from lightning_binding.carml.worlds.doom import DoomRoomWorld
 from lightning_binding.carml.worlds.envs import EnvWorld, GymWorld
 from lightning_binding.carml.worlds.mdp import TabularMDP
 from lightning_binding.carml.worlds.point import PointWorld
@@ -17,6 +18,7 @@ __all__ = [
     "BernoulliBandit",
     "Corridor",
     "DarkRoom",
+    "DoomRoomWorld",
     "EnvWorld",
     "FindTheArm",
     "GymWorld",
