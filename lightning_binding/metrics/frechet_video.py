@@ -70,7 +70,7 @@ class FrechetVideoDistance(StreamingFrechet):
             fake, real = int(self.fake_count), int(self.real_count)  # type: ignore[arg-type]
         extractor = getattr(self.extractor, "preprocessing", "") or type(self.extractor).__name__
         wanted = self.protocol.clips
-        short = f", not the protocol's {wanted:,}" if wanted not in (None, fake) else ""
+        short = f" (not the protocol's {wanted:,})" if wanted not in (None, fake) else ""
         return (
             f"{self.key}: features of {extractor}; protocol {self.protocol_name} ({self.protocol}); "
             f"here {fake:,} generated{short} against {real:,} real clips"

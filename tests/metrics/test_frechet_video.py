@@ -83,7 +83,7 @@ def test_the_protocol_is_said_with_the_number() -> None:
     assert line.endswith("covariance by N - 1); here 0 generated against 5 real clips")
     metric = FrechetVideoDistance(Pooled(), "stylegan_v")
     assert "covariance by N)" in metric.describe()
-    assert "0 generated, not the protocol's 2,048 against" in metric.describe()
+    assert "0 generated (not the protocol's 2,048) against" in metric.describe()
 
 
 def test_the_published_protocols() -> None:
