@@ -1,5 +1,6 @@
 """Checkpoints of the original code: both spellings, the same outputs as its network, and what does not fit."""
 
+import math
 from argparse import Namespace
 from functools import cache
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models import resnet18
 
 from lightning_binding.crw.module import ContrastiveRandomWalk
 from lightning_binding.crw.official import ARGUMENTS, load_official, official_state_dict, renamed
+from lightning_binding.crw.walk import palindrome_loss
 from lightning_binding.errors import InputError
 
 ROUNDING = {"rtol": 1e-4, "atol": 1e-4}  # another layout in memory sums in another order
@@ -181,3 +184,20 @@ def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
         InputError, match=r"it has backbone\.network\.layer1\.0\.conv3\.weight, which the network lacks"
     ):
         load_official(module, tmp_path / "deep.pth")
+
+
+def test_an_untrained_network_walks_at_random() -> None:
+    """On noise the original code begins at 3.8944, above chance, with which ln 49 = 3.8918 is the loss."""
+    torch.manual_seed(0)
+    original = Original()
+    for layer in original.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+    module = ContrastiveRandomWalk(**ARGUMENTS, temperature=0.05, edge_dropout=0.0)
+    wanted = {name: value for name, value in module.state_dict().items() if name.startswith(("backbone.", "head."))}
+    module.load_state_dict(official_state_dict(original.state_dict(), wanted), strict=False)
+    with torch.no_grad():
+        features = module.train().backbone(torch.randn(4 * 49, 3, 64, 64)).mean((2, 3))
+        nodes = functional.normalize(module.head(features), dim=-1).view(1, 4, 49, 128)
+    assert palindrome_loss(nodes, 0.05).loss.item() == pytest.approx(3.8944, abs=2e-3)
+    assert palindrome_loss(nodes, 0.05).loss > math.log(49)
