@@ -1,5 +1,6 @@
 """Callbacks: what looks at a run, and never changes a method."""
 
+from lightning_binding.callbacks.adaptation_curve import AdaptationCurve
 from lightning_binding.callbacks.computation_report import ComputationReport
 from lightning_binding.callbacks.ema import EMA, averaged_weights
 from lightning_binding.callbacks.generation_metrics import GenerationMetrics
@@ -15,6 +16,7 @@ from lightning_binding.callbacks.walk_picture import WalkPicture
 
 __all__ = [
     "EMA",
+    "AdaptationCurve",
     "ComputationReport",
     "GenerationMetrics",
     "HaltOnNonFinite",

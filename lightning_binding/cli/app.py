@@ -26,6 +26,7 @@ import lightning_binding.data
 import lightning_binding.rin.joint_diffusion
 import lightning_binding.rin.video  # noqa: F401
 from lightning_binding import export
+from lightning_binding.carml import commands as carml
 from lightning_binding.cli.lookup import suggest
 from lightning_binding.cli.parser import NAME, run_function, summary
 from lightning_binding.cli.runs import quieten
@@ -37,6 +38,7 @@ from lightning_binding.rin import commands as rin
 COMMANDS: dict[str, Callable[..., Any]] = {
     "sample": rin.sample,
     "propagate": crw.propagate,
+    "play": carml.play,
     "export": export.export,
 }
 

@@ -285,6 +285,6 @@ def test_trials_go_through_every_trial_in_every_pass() -> None:
     batches = [batch["actions"][0].tolist() for batch in trials]
     assert len(batches) == len(trials) == 6
     for batch in (batches[:3], batches[3:]):
-        assert sorted(sum(batch, [])) == list(range(7))
+        assert sorted(index for part in batch for index in part) == list(range(7))
         assert [len(part) for part in batch] == [3, 2, 2]
     assert batches[:3] != batches[3:]

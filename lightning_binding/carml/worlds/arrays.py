@@ -79,6 +79,7 @@ class ArrayVecEnv(VecEnv):
         self._final: Array | None = None
         self._successes: Array | None = None
         self._positions: Array | None = None
+        self._shown: tuple[Arrays, Arrays] = ({}, {})  # what pictures are of
         self._actions: Array = np.zeros(0)
         super().__init__(count, world.observation_space, world.action_space)
 
@@ -99,6 +100,7 @@ class ArrayVecEnv(VecEnv):
                 self.tasks[name][index] = value
         self.state = self.world.begin(self.tasks, self.generator)
         self._positions = self.world.positions(self.state)
+        self._shown = self.tasks, self.state
 
     def step_async(self, actions: Array) -> None:
         """Takes the actions (N, ...)."""
@@ -108,7 +110,7 @@ class ArrayVecEnv(VecEnv):
         """Steps all environments."""
         world = self.world
         rewards = world.advance(self.tasks, self.state, self._actions, self.generator)
-        self._positions = world.positions(self.state)
+        self._positions, self._shown = world.positions(self.state), (self.tasks, self.state)
         self.clock += 1
         seen = world.observe(self.tasks, self.state)
         dones = np.zeros(self.num_envs, dtype=bool)
@@ -120,7 +122,7 @@ class ArrayVecEnv(VecEnv):
     def _end_episode(self, seen: Array, infos: list[dict[str, Any]]) -> Array:
         """Begins the next episode, of a new trial if the old one is at its end; returns its first observation."""
         self._final, self._successes = seen, self.world.successes(self.tasks, self.state)
-        ended, positions = self.clock == self.world.trial_length, self._positions
+        ended, positions, shown = self.clock == self.world.trial_length, self._positions, self._shown
         for index, info in enumerate(infos):
             info["final_observation"] = seen[index]
             if self._successes is not None:
@@ -131,7 +133,7 @@ class ArrayVecEnv(VecEnv):
             self._new_trials()
         else:
             self.state = self.world.begin(self.tasks, self.generator)
-        self._positions = positions  # those at the end; the next step gives those after it
+        self._positions, self._shown = positions, shown  # those at the end; the next step gives those after it
         return self.world.observe(self.tasks, self.state)
 
     def positions(self) -> Array | None:
@@ -161,11 +163,11 @@ class ArrayVecEnv(VecEnv):
         self.tasks = {name: value.numpy().copy() for name, value in state["tasks"].items()}
         self.state = {name: value.numpy().copy() for name, value in state["state"].items()}
         self.clock = int(state["clock"])
-        self._positions = self.world.positions(self.state)
+        self._positions, self._shown = self.world.positions(self.state), (self.tasks, self.state)
 
     def get_images(self) -> list[Array]:
-        """A picture of each environment."""
-        return [self.world.draw(self.tasks, self.state, index) for index in range(self.num_envs)]
+        """A picture of each environment after the last step, before any reset."""
+        return [self.world.draw(*self._shown, index) for index in range(self.num_envs)]
 
     def close(self) -> None:
         """There is nothing to close."""
