@@ -10,6 +10,7 @@ from lightning_binding.carml.worlds.doom import DoomRoomWorld
 from lightning_binding.carml.worlds.envs import EnvWorld, GymWorld
 from lightning_binding.carml.worlds.mdp import TabularMDP
 from lightning_binding.carml.worlds.point import PointWorld
+from lightning_binding.carml.worlds.pusher import PusherWorld
 from lightning_binding.carml.worlds.single import TrialEnv, WorldEnv
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "FindTheArm",
     "GymWorld",
     "PointWorld",
+    "PusherWorld",
     "TabularMDP",
     "TrialEnv",
     "World",
