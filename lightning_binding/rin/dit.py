@@ -190,10 +190,10 @@ DIT_PRESETS: dict[str, dict[str, Any]] = {
     "dit_quickstart": {"width": 96, "depth": 9, "heads": 4, "mlp_ratio": 4, "num_classes": 9},
     "dit_emoji32": {"width": 144, "depth": 9, "heads": 6, "mlp_ratio": 4, "num_classes": 9},
     "dit_sprites": {
-        "width": 72,
+        "width": 80,
         "depth": 4,
-        "heads": 3,
-        "mlp_ratio": 3,
+        "heads": 4,
+        "mlp_ratio": 4,
         "frames": 16,
         "temporal_patch": 2,
         "context_frames": 2,

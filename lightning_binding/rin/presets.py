@@ -77,7 +77,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Small ones, for CPUs: a test's, the quickstart's, and the recipe on emoji.
     "rin_tiny": row(8, 2, 16, 8, 32, [1, 1], (4, 2), (4, 2), 3),
     "rin_quickstart": row(32, 4, 128, 32, 128, [1] * 3, (4, 4), (4, 2), 9, sinusoidal_init=True),
-    "rin_sprites": row(32, 4, 96, 32, 192, [1] * 4, (6, 4), (4, 1), 0, sinusoidal_init=True, **video(2)),
+    "rin_sprites": row(32, 4, 96, 48, 192, [1] * 4, (6, 4), (4, 1), 0, sinusoidal_init=True, **video(2)),
     "rin_emoji32": row(32, 4, 128, 32, 192, [1] * 4, (6, 4), (4, 2), 9, sinusoidal_init=True),
 }
 
