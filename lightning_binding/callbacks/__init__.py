@@ -1,6 +1,7 @@
 """Callbacks: what looks at a run, and never changes a method."""
 
 from lightning_binding.callbacks.adaptation_curve import AdaptationCurve
+from lightning_binding.callbacks.cluster_montage import ClusterMontage
 from lightning_binding.callbacks.computation_report import ComputationReport
 from lightning_binding.callbacks.ema import EMA, averaged_weights
 from lightning_binding.callbacks.generation_metrics import GenerationMetrics
@@ -12,11 +13,13 @@ from lightning_binding.callbacks.pose_scores import PoseScores
 from lightning_binding.callbacks.predicted_clips import PredictedClips
 from lightning_binding.callbacks.prediction_metrics import VideoPredictionMetrics
 from lightning_binding.callbacks.sample_grid import SampleGrid
+from lightning_binding.callbacks.skill_maps import SkillMaps
 from lightning_binding.callbacks.walk_picture import WalkPicture
 
 __all__ = [
     "EMA",
     "AdaptationCurve",
+    "ClusterMontage",
     "ComputationReport",
     "GenerationMetrics",
     "HaltOnNonFinite",
@@ -27,6 +30,7 @@ __all__ = [
     "PoseScores",
     "PredictedClips",
     "SampleGrid",
+    "SkillMaps",
     "VideoPredictionMetrics",
     "WalkPicture",
     "averaged_weights",

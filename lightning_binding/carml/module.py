@@ -51,6 +51,7 @@ class CARML(MetaRL):
     Attributes:
         organised: Fits of the scaffold so far.
         updates: Rollouts that were learnt from since the last fit.
+        latest: The last rollout of training.
 
     Raises:
         InputError: If a trial has one episode, an observation has no such key, or a number is out of range.
@@ -90,6 +91,7 @@ class CARML(MetaRL):
         self.first_trajectories, self.fit_trajectories = first_trajectories, fit_trajectories
         self.observed = observed
         self.organised, self.updates = 0, 0
+        self.latest: Rollout | None = None
 
     def on_fit_start(self) -> None:
         """Also moves the scaffold to the agent's device."""
@@ -105,7 +107,7 @@ class CARML(MetaRL):
         elif self.updates >= self.refit_period and self._organises_again:
             told = self.organise()
         self.updates += 1
-        rollout = super().collect(collector)
+        self.latest = rollout = super().collect(collector)
         self._about |= told | self._organisation(rollout) | {"train/organised": float(self.organised)}
         return rollout
 
