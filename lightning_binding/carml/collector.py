@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_binding.carml.agent import Agent
 from lightning_binding.carml.recall import Memo, named
-from lightning_binding.carml.rewards import RewardModel
+from lightning_binding.carml.reward_model import RewardModel
 from lightning_binding.carml.rollout import Rollout
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.errors import InputError

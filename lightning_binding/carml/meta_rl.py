@@ -16,7 +16,7 @@ from lightning_binding.carml.collector import Collector
 from lightning_binding.carml.encoders import Encoder
 from lightning_binding.carml.memory import Memory
 from lightning_binding.carml.ppo import PPOLoss, moments, normalised, ppo_loss, trial_advantages
-from lightning_binding.carml.rewards import RewardModel
+from lightning_binding.carml.reward_model import RewardModel
 from lightning_binding.carml.rollout import Rollout
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.module import BindingModule
