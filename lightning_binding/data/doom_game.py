@@ -1,15 +1,32 @@
-"""Opening ViZDoom for recording: no window, no sound, nothing on the screen but the world."""
+"""Opening ViZDoom for recording: no window, no sound, nothing on the screen but the world.
+
+The engine is a process of its own, which waits for ever for one that has died. So it is closed when Python exits, in
+workers of a loader too, and where Python is killed, the system kills it (Linux).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import sys
 import tempfile
+import weakref
+from multiprocessing import util
+from pathlib import Path
 from typing import Any
 
 from lightning_binding.data.doom_record import Game
 from lightning_binding.errors import InputError
 from lightning_binding.names import did_you_mean
+
+# Before it becomes the engine: die with the parent (PR_SET_PDEATHSIG of prctl), which may be dead already.
+BOUND = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def vizdoom() -> Any:
@@ -62,7 +79,7 @@ def screen_resolution(height: int, width: int) -> Any:
 
 
 def open_game(scenario: str, height: int, width: int) -> Game:
-    """Start the engine, a process of its own that ends with this one.
+    """Start the engine, a process of its own that ends with this one, however this one ends.
 
     Args:
         scenario: Name or file.
@@ -90,5 +107,28 @@ def open_game(scenario: str, height: int, width: int) -> Game:
         getattr(game, f"set_render_{part}")(False)
     game.set_doom_config_path(os.devnull)  # where it writes its settings when it ends
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # it makes a folder where it begins
+        if sys.platform == "linux":
+            game.set_vizdoom_path(str(bound(Path(package.__file__).with_name("vizdoom"), Path(folder))))
         game.init()
+    util.Finalize(None, _close, (weakref.ref(game),), exitpriority=10)
     return game  # type: ignore[no-any-return]
+
+
+def bound(engine: Path, folder: Path) -> Path:
+    """An executable that starts the engine, and has the system kill it when this process ends (Linux).
+
+    Args:
+        engine: The engine.
+        folder: Where the executable is written; it may be deleted as soon as the engine has begun.
+    """
+    launcher = folder / "engine"
+    command = shlex.join([sys.executable, "-I", "-c", BOUND, str(os.getpid()), str(engine)])
+    launcher.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    launcher.chmod(0o700)
+    return launcher
+
+
+def _close(reference: weakref.ref[Any]) -> None:
+    game = reference()
+    if game is not None:
+        game.close()

@@ -37,6 +37,9 @@ class Game(Protocol):
     def get_state(self) -> Any:
         """`screen_buffer` `(3, H, W)`, `labels_buffer` `(H, W)`, and `labels`, whom each value in it belongs to."""
 
+    def close(self) -> None:
+        """End the engine."""
+
 
 class Recording(NamedTuple):
     """A piece of an episode: `video` uint8 `(T, 3, H, W)`, and `objects` int32 `(T, H, W)`, the game's ids plus 1."""

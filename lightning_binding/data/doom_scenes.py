@@ -78,6 +78,11 @@ class Studio:
             f"frames (or eval_frames) or tics lower, or choose another scenario."
         )
 
+    def close(self) -> None:
+        """End the games of this process; the next recording opens new ones."""
+        for key in [key for key in self._games if key[0] == os.getpid()]:
+            self._games.pop(key).close()
+
 
 class DoomClips(ClipSet):
     """Clips that are played when they are read.
@@ -213,6 +218,7 @@ class DoomScenesDataModule(VideoDataModule):
         self.eval_sequences = eval_sequences
         self.eval_frames = eval_frames
         self.least_area = least_area
+        self._studios: list[Studio] = []
 
     def setup(self, stage: str) -> None:
         """Look for ViZDoom, the scenarios and the resolution, so that what is missing is found first."""
@@ -238,5 +244,11 @@ class DoomScenesDataModule(VideoDataModule):
         """
         return write_davis(self.eval_set(), root, lossless=lossless)
 
+    def teardown(self, stage: str) -> None:
+        """Ends the games of the main process; those of workers end with them."""
+        while self._studios:
+            self._studios.pop().close()
+
     def _studio(self, scenarios: list[str]) -> Studio:
-        return Studio(scenarios, self.resolution, self.tics, self.shrink)
+        self._studios.append(Studio(scenarios, self.resolution, self.tics, self.shrink))
+        return self._studios[-1]

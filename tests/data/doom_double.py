@@ -13,7 +13,7 @@ class FakeGame:
 
     def __init__(self, scenario="fake", height=HEIGHT, width=WIDTH, lasts=10**6):
         self.scenario, self.shape, self.lasts = scenario, (height, width), lasts
-        self.episodes, self.rendered = 0, 0
+        self.episodes, self.rendered, self.closed = 0, 0, False
 
     def set_seed(self, seed):
         self.seed = seed
@@ -43,6 +43,9 @@ class FakeGame:
             top, left = int(y), int(x + self.camera) % 20
             ids[top : top + 6, left : left + 6] = k + 1
         return ids
+
+    def close(self):
+        self.closed = True
 
     def get_state(self):
         assert self.fresh, "the state is an old one"

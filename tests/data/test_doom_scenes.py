@@ -1,9 +1,13 @@
 """Scenes of Doom: with a stand-in for the game everywhere, and with the game itself where the extra is installed."""
 
 import builtins
+import gc
 import itertools
 import os
 import pickle
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +59,42 @@ def test_games_stay_in_their_process():
     assert torch.equal(copy[0]["mask"], clip["mask"])
 
 
+def test_games_are_closed_by_those_who_opened_them(monkeypatch):
+    opened = []
+
+    def opener(*given):
+        opened.append(FakeGame(*given))
+        return opened[-1]
+
+    taken = Studio(["one", "two"], (24, 32), 2, 1, opener)
+    clips = DoomClips(taken, 6, 3, 0)
+    before = [clips[index]["video"] for index in range(2)]
+    with monkeypatch.context() as fork:  # a forked process knows games that are not its own
+        fork.setattr(os, "getpid", lambda: -1)
+        taken.close()
+    assert not any(game.closed for game in opened)
+    taken.close()
+    assert [game.closed for game in opened] == [True, True]
+    assert torch.equal(clips[0]["video"], before[0])
+    assert len(opened) == 3
+
+
+def test_the_end_of_a_stage_ends_the_games(monkeypatch):
+    opened = []
+
+    class Opened(FakeGame):
+        def __init__(self, *given):
+            super().__init__(*given)
+            opened.append(self)
+
+    monkeypatch.setattr(Studio.__init__, "__defaults__", (Opened,))
+    data = DoomScenesDataModule(resolution=(24, 32), eval_frames=4, least_area=0.01)
+    data.train_set()[0], data.eval_set()[0]
+    assert [game.closed for game in opened] == [False, False]
+    data.teardown("fit")
+    assert [game.closed for game in opened] == [True, True]
+
+
 def test_objects_of_a_sequence_are_those_of_its_first_frame():
     for sequence in DoomSequences(studio(), 5, 20, 0.02):
         first = sequence["mask"][0].flatten().bincount()
@@ -99,12 +139,63 @@ def test_wrong_options_are_refused(wrong, message):
         DoomScenesDataModule(**wrong)
 
 
+def engines(parent):
+    """The processes that a process has begun."""
+    children = [path.read_text().split() for path in Path(f"/proc/{parent}/task").glob("*/children")]
+    return [int(child) for each in children for child in each]
+
+
+def ends(process):
+    """Whether a process ends soon."""
+    for _ in range(200):
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 class TestWithTheGame:
     """These run where the extra `doom` is installed."""
 
     @pytest.fixture(autouse=True)
     def _needs_vizdoom(self):
         pytest.importorskip("vizdoom")
+
+    @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
+    def test_the_engine_ends_with_its_process_however_that_ends(self, end, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        read, write = os.pipe()
+        parent = os.fork()
+        if parent == 0:
+            try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                _game = open_game("basic", 120, 160)
+                os.write(write, b"open")
+                time.sleep(0.2 if end is None else 60)
+            finally:
+                os._exit(1)  # no destructor is called
+        assert os.read(read, 4) == b"open"
+        begun = engines(parent)
+        assert begun
+        if end is not None:
+            os.kill(parent, end)
+        os.waitpid(parent, 0)
+        assert all(ends(process) for process in begun)
+
+    def test_engines_of_workers_end_with_the_loader(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        data = DoomScenesDataModule(resolution=(120, 160), train_clips=2, batch_size=1, num_workers=1)
+        loader = data.train_dataloader()
+        assert len(list(loader)) == 2
+        (worker,) = loader._iterator._workers  # it stays for the next epoch
+        begun = engines(worker.pid)
+        assert len(begun) == 2  # one of each scenario
+        del loader
+        gc.collect()
+        assert all(ends(process) for process in begun)
 
     def test_scenes_repeat_in_other_processes_and_masks_fit_them(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
