@@ -72,14 +72,14 @@ def main() -> None:
         candidates[f"RIN, {layer}"] = of_rin(options, settings, layer, trained=True)
         candidates[f"RIN, {layer}, untrained"] = of_rin(options, settings, layer, trained=False)
     rows = {}
-    print("| features | J&F | ms a frame |\n| --- | --- | --- |", flush=True)
+    print("| features | J&F |\n| --- | --- |", flush=True)
     for name, predict in candidates.items():
-        rows[name] = score(predict, sequences)
-        print(f"| {name} | {rows[name][0]:.3f} | {1e3 * rows[name][1]:.0f} |", flush=True)
+        rows[name] = score(predict, sequences)[0]
+        print(f"| {name} | {rows[name]:.3f} |", flush=True)
     if options.out:
         described = {key: value if value is None else str(value) for key, value in vars(options).items()}
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({**described, "j_and_f, seconds a frame": rows}, indent=1) + "\n")
+        options.out.write_text(json.dumps({**described, "j_and_f": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
