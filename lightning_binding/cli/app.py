@@ -19,6 +19,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import lightning_binding.callbacks
 import lightning_binding.carml.data
+import lightning_binding.carml.features
+import lightning_binding.carml.module
+import lightning_binding.carml.rnd
 import lightning_binding.carml.worlds
 import lightning_binding.crw.dense
 import lightning_binding.crw.module
