@@ -27,7 +27,9 @@ class PointWorld(ArrayWorld):
         step: Length of the longest step, along each axis.
         goals: Points (x, y) that goals are drawn from, a hand-made set of tasks; None is anywhere in the square.
         reach: How near to the goal counts as there.
-        dense: Pay the nearness (1 at the goal, less by the distance); otherwise 1 within reach and 0 elsewhere.
+        dense: Pay the nearness, 1 - (distance / width) ** power; otherwise 1 within reach and 0 elsewhere.
+        width: Distance from the goal at which nearness is 0.
+        power: How nearness falls off: 1 like a cone, 2 like the log-density of a Gaussian.
         rewarded: Pay at all.
         discrete: Five moves, to stay and along the axes, in place of two continuous numbers.
         pictures: See pictures (3, 64, 64), uint8, in place of the coordinates.
@@ -37,6 +39,8 @@ class PointWorld(ArrayWorld):
         InputError: If a goal is not a point of the square, or a length is not positive.
     """
 
+    extent = ((-1.0, 1.0), (-1.0, 1.0))
+
     def __init__(
         self,
         episodes: int = 2,
@@ -45,13 +49,15 @@ class PointWorld(ArrayWorld):
         goals: Sequence[Sequence[float]] | None = None,
         reach: float = 0.2,
         dense: bool = True,
+        width: float = 1.0,
+        power: float = 1.0,
         rewarded: bool = True,
         discrete: bool = False,
         pictures: bool = False,
         noise: float = 0.0,
     ) -> None:
         super().__init__(episodes, horizon)
-        for name, value in {"step": step, "reach": reach}.items():
+        for name, value in {"step": step, "reach": reach, "width": width, "power": power}.items():
             if value <= 0:
                 raise InputError(f"{name} is {value}; it must be positive.")
         for goal in goals or ():
@@ -60,6 +66,7 @@ class PointWorld(ArrayWorld):
         if goals is not None and not goals:
             raise InputError("goals is empty; give points (x, y), or null for goals anywhere.")
         self.step, self.goals, self.reach, self.noise = step, goals, reach, noise
+        self.width, self.power = width, power
         self.dense, self.rewarded, self.discrete, self.pictures = dense, rewarded, discrete, pictures
         self._goals = None if goals is None else np.array(goals, np.float32)
         self.action_space = spaces.Discrete(len(MOVES)) if discrete else spaces.Box(-1, 1, (2,), np.float32)
@@ -87,7 +94,8 @@ class PointWorld(ArrayWorld):
         if not self.rewarded:
             return np.zeros(len(place), np.float32)
         distance = self._distance(tasks, state)
-        rewards: Array = 1 - distance if self.dense else (distance < self.reach).astype(np.float32)
+        nearness = 1 - (distance / self.width) ** self.power
+        rewards: Array = nearness.astype(np.float32) if self.dense else (distance < self.reach).astype(np.float32)
         return rewards
 
     def _distance(self, tasks: Arrays, state: Arrays) -> Array:
