@@ -128,6 +128,7 @@ def quieten() -> None:
         "Experiment logs directory .* exists and is not empty",  # what it held is kept, see `_keep_metrics`
         "Checkpoint directory .* exists and is not empty",
         "The dirpath has changed from",  # every run has its own
+        "Your `IterableDataset` has `__len__` defined",  # rollouts have an exact one, and no workers
         "You have overridden `on_before_batch_transfer` in `LightningModule`",
     ):
         warnings.filterwarnings("ignore", message=message)

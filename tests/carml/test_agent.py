@@ -196,6 +196,18 @@ def test_predict_takes_one_environment_or_many(world: Any) -> None:
         np.testing.assert_allclose(part[:, 0], whole[:, 1], atol=1e-6)
 
 
+def test_pictures_of_all_environments_come_through_the_wrapper() -> None:
+    """As the recorder of videos of stable-baselines3 asks for them."""
+    envs = Recall(PointWorld(horizon=3).make(4, 0))
+    envs.reset()
+    assert envs.render_mode == "rgb_array"
+    picture = envs.render()
+    one = envs.get_images()[0]
+    assert picture is not None
+    assert picture.shape == (2 * one.shape[0], 2 * one.shape[1], 3)
+    np.testing.assert_array_equal(picture[: one.shape[0], : one.shape[1]], one)
+
+
 def test_flat_recall_is_the_dict_in_one_vector() -> None:
     world = PointWorld(horizon=3)
     known, flat = Recall(world.make(2, 0)), Recall(world.make(2, 0), flat=True)
