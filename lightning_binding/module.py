@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, instantiate_module
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from lightning_binding.errors import InputError
@@ -100,8 +101,12 @@ class BindingModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """Loads `init_from` when a fit begins, and compiles once."""
-        if stage == "fit" and self._init_from is not None:
+        """Loads `init_from`, which a checkpoint overrides afterwards, and compiles once."""
+        if self._init_from is not None and stage != "fit" and not Path(self._init_from).expanduser().exists():
+            # A run's configuration may name a file that has gone since: a checkpoint of the run holds everything.
+            rank_zero_warn(f"init_from: there is no {self._init_from}; without --ckpt_path the network is untrained.")
+            self._init_from = None
+        if self._init_from is not None:
             load_weights(self.trained(), self._init_from)
             self._init_from = None
         if self._compile:

@@ -235,3 +235,18 @@ def test_missing_damaged_and_foreign_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(b"\x10")
     with pytest.raises(InputError, match="safetensors"):
         module(init_from=str(tmp_path / "cut.safetensors")).setup("fit")
+
+
+def test_evaluation_starts_from_weights_too(tmp_path: Path) -> None:
+    fit(module(), tmp_path).save_checkpoint(tmp_path / "run.ckpt")
+    trained = load(tmp_path / "run.ckpt").state_dict()
+    torch.manual_seed(9)
+    options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    fresh = RINDiffusion("rin_tiny", init_from=str(tmp_path / "run.ckpt"))
+    Trainer(default_root_dir=tmp_path, **options).validate(fresh, loader(), verbose=False)
+    assert all(torch.equal(value, trained[name]) for name, value in fresh.state_dict().items())
+    other = RINDiffusion("rin_tiny", init_from=str(tmp_path / "gone.ckpt"))  # a run's own file is not needed again
+    Trainer(default_root_dir=tmp_path, **options).validate(
+        other, loader(), ckpt_path=tmp_path / "run.ckpt", verbose=False, weights_only=True
+    )
+    assert all(torch.equal(value, trained[name]) for name, value in other.state_dict().items())
