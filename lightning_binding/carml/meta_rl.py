@@ -143,7 +143,7 @@ class MetaRL(BindingModule):
             seen = {name: value[:, index].to(self.device) for name, value in rollout.observations.items()}
             features = self.agent.encode(seen)
         outputs, values = self.agent(features, rollout.recall[:, index])
-        return self.agent.evaluate(outputs, rollout.actions[:, index])[0].float(), values.float()
+        return self.agent.evaluate(outputs.float(), rollout.actions[:, index])[0], values.float()
 
     def losses(self, batch: Mapping[str, Any]) -> PPOLoss:
         """The loss of a minibatch of whole trials, of `Rollout.batch`."""

@@ -74,13 +74,15 @@ def test_an_epoch_is_one_rollout_and_nothing_is_collected_ahead(tmp_path: Path) 
 
 
 @torch.no_grad()
-def test_before_a_step_the_ratio_is_one(tmp_path: Path) -> None:
-    """H1, as the loss sees it."""
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_before_a_step_the_ratio_is_one(precision: str, tmp_path: Path) -> None:
+    """H1, as the loss sees it, in the precision that learns."""
     module = small(PointWorld(episodes=2, horizon=3), separate_critic=True, normalise_advantages=False)
-    module.trainer = trainer_of(tmp_path)
+    module.trainer = trainer_of(tmp_path, precision=precision)
     collector = Collector(module.world.make(6, 0), module.world)
     rollout = module.collect(collector)
-    found = module.losses(rollout.batch(torch.arange(6)))
+    with module.trainer.precision_plugin.forward_context():
+        found = module.losses(rollout.batch(torch.arange(6)))
     assert rollout.log_probs is not None
     assert abs(float(found.kl)) < 1e-6
     assert float(found.clipped) == 0
