@@ -27,7 +27,8 @@ class PointWorld(ArrayWorld):
         step: Length of the longest step, along each axis.
         goals: Points (x, y) that goals are drawn from, a hand-made set of tasks; None is anywhere in the square.
         reach: How near to the goal counts as there.
-        dense: Pay the nearness, 1 - (distance / width) ** power; otherwise 1 within reach and 0 elsewhere.
+        dense: Pay the nearness, peak * (1 - (distance / width) ** power); otherwise the peak within reach and else 0.
+        peak: What is paid at the goal.
         width: Distance from the goal at which nearness is 0.
         power: How nearness falls off: 1 like a cone, 2 like the log-density of a Gaussian.
         rewarded: Pay at all.
@@ -49,6 +50,7 @@ class PointWorld(ArrayWorld):
         goals: Sequence[Sequence[float]] | None = None,
         reach: float = 0.2,
         dense: bool = True,
+        peak: float = 1.0,
         width: float = 1.0,
         power: float = 1.0,
         rewarded: bool = True,
@@ -57,7 +59,7 @@ class PointWorld(ArrayWorld):
         noise: float = 0.0,
     ) -> None:
         super().__init__(episodes, horizon)
-        for name, value in {"step": step, "reach": reach, "width": width, "power": power}.items():
+        for name, value in {"step": step, "reach": reach, "peak": peak, "width": width, "power": power}.items():
             if value <= 0:
                 raise InputError(f"{name} is {value}; it must be positive.")
         for goal in goals or ():
@@ -66,7 +68,7 @@ class PointWorld(ArrayWorld):
         if goals is not None and not goals:
             raise InputError("goals is empty; give points (x, y), or null for goals anywhere.")
         self.step, self.goals, self.reach, self.noise = step, goals, reach, noise
-        self.width, self.power = width, power
+        self.peak, self.width, self.power = peak, width, power
         self.dense, self.rewarded, self.discrete, self.pictures = dense, rewarded, discrete, pictures
         self._goals = None if goals is None else np.array(goals, np.float32)
         self.action_space = spaces.Discrete(len(MOVES)) if discrete else spaces.Box(-1, 1, (2,), np.float32)
@@ -94,8 +96,8 @@ class PointWorld(ArrayWorld):
         if not self.rewarded:
             return np.zeros(len(place), np.float32)
         distance = self._distance(tasks, state)
-        nearness = 1 - (distance / self.width) ** self.power
-        rewards: Array = nearness.astype(np.float32) if self.dense else (distance < self.reach).astype(np.float32)
+        nearness = 1 - (distance / self.width) ** self.power if self.dense else distance < self.reach
+        rewards: Array = (self.peak * nearness).astype(np.float32)
         return rewards
 
     def _distance(self, tasks: Arrays, state: Arrays) -> Array:
