@@ -54,24 +54,28 @@ class Tokens(nn.Module):
         interface_dim: Width d of the tokens.
         latent_dim: Width D of its time token.
         time_scale: Factor on gamma before the sinusoids of the time token.
+        positions: Give the tokens positions; those of another modality carry them already where tokens are shared.
     """
 
-    def __init__(self, shape: Shape, interface_dim: int, latent_dim: int, time_scale: float) -> None:
+    def __init__(
+        self, shape: Shape, interface_dim: int, latent_dim: int, time_scale: float, positions: bool = True
+    ) -> None:
         super().__init__()
         if shape.size < 1 or shape.patch < 1 or shape.size % shape.patch or shape.channels < 1:
             raise InputError(f"modality of {shape}: a patch must divide the size, and there must be a channel.")
         self.shape, self.patches = shape, Patches(1, shape.patch, shape.channels)
         self.count = self.patches.count(1, shape.size, shape.size)
         self.stem = nn.Linear(self.patches.size, interface_dim)
-        self.position = nn.Parameter(torch.empty(self.count, interface_dim))
+        self.position = nn.Parameter(torch.empty(self.count, interface_dim)) if positions else None
         self.time_token = ScalarEmbedding(latent_dim, time_scale)
         self.readout = nn.Linear(interface_dim, self.patches.size)
 
     def reset_parameters(self) -> None:
         """The stem is a convolution in the original; positions start from sinusoids, so that modalities align."""
         glorot_(self.stem.weight, self.patches.size, self.patches.size // self.shape.channels * len(self.stem.weight))
-        grid = self.patches.coordinates(1, self.shape.size, self.shape.size)[:, 1:]
-        self.position.data.copy_(sinusoidal_positions(grid, self.position.shape[1]))
+        if self.position is not None:
+            grid = self.patches.coordinates(1, self.shape.size, self.shape.size)[:, 1:]
+            self.position.data.copy_(sinusoidal_positions(grid, self.position.shape[1]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows (B, n, d) of x (B, C, H, W), before the norm and the positions."""
@@ -99,6 +103,8 @@ class JointRIN(Core):
         dropout: Dropout on the hidden units of the latents' feed-forward layers.
         drop_path: Probability of dropping a residual branch of the latent computation.
         time_scale: Factor on gamma before the sinusoids of the time tokens.
+        share_tokens: Modalities with as many patches in a row, such as a frame and its mask, are sums in the same
+            tokens and are read off them: what belongs to one place need not find it through the latents.
 
     Raises:
         InputError: If there is no modality, a patch does not divide a size, or sizes do not fit together.
@@ -118,6 +124,7 @@ class JointRIN(Core):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         time_scale: float = 1000.0,
+        share_tokens: bool = False,
     ) -> None:
         if not modalities:
             raise InputError("a joint model needs at least one modality.")
@@ -137,7 +144,13 @@ class JointRIN(Core):
         )
         del self.time_token  # every modality has its own
         self.shapes = [Shape(*each) for each in modalities]
-        self.modalities = nn.ModuleList(Tokens(each, interface_dim, latent_dim, time_scale) for each in self.shapes)
+        rows = [each.size // max(each.patch, 1) for each in self.shapes]
+        # The place of each modality's tokens in the interface, by number; the first of a place has its positions.
+        self.places = [rows.index(row) if share_tokens else index for index, row in enumerate(rows)]
+        self.modalities = nn.ModuleList(
+            Tokens(each, interface_dim, latent_dim, time_scale, place == index)
+            for index, (each, place) in enumerate(zip(self.shapes, self.places, strict=True))
+        )
         self.reset_core()
         for tokens in self._tokens():
             tokens.reset_parameters()
@@ -162,17 +175,22 @@ class JointRIN(Core):
         self._check(x, gamma)
         learned = self.latent_position.expand(len(gamma), -1, -1)
         times = [tokens.time_token(each)[:, None] for tokens, each in zip(self._tokens(), gamma.unbind(1), strict=True)]
-        rows = [self._rows(tokens, each) for tokens, each in zip(self._tokens(), x, strict=True)]
+        places = sorted(set(self.places))
         z = self.warm_start([learned, *times], latents)
-        z, interface = self.compute(z, torch.cat(rows, 1), readout)
+        z, interface = self.compute(z, torch.cat([self._rows(place, x) for place in places], 1), readout)
         if not readout:
             return JointOutput(None, z, None)
-        pieces = self.readout_norm(interface).split([tokens.count for tokens in self._tokens()], 1)
-        outs = tuple(tokens.read_out(piece) for tokens, piece in zip(self._tokens(), pieces, strict=True))
+        counts = [self._tokens()[place].count for place in places]
+        pieces = dict(zip(places, torch.split(self.readout_norm(interface), counts, 1), strict=True))
+        outs = tuple(each.read_out(pieces[place]) for each, place in zip(self._tokens(), self.places, strict=True))
         return JointOutput(outs, z, interface)
 
-    def _rows(self, tokens: Tokens, x: Tensor) -> Tensor:
-        rows: Tensor = self.stem_norm(tokens(x)) + tokens.position
+    def _rows(self, place: int, x: Sequence[Tensor]) -> Tensor:
+        """Interface tokens (B, n, d) of a place: the sum of the modalities that share it, normed, with positions."""
+        parts = [tokens(each) for tokens, each, at in zip(self._tokens(), x, self.places, strict=True) if at == place]
+        position = self._tokens()[place].position
+        assert position is not None
+        rows: Tensor = self.stem_norm(torch.stack(parts).sum(0)) + position
         return rows
 
     def _tokens(self) -> list[Tokens]:

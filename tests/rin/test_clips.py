@@ -115,6 +115,7 @@ def test_options_of_the_other_kind_of_model(tmp_path: Path, clip: Path, capsys: 
     for given, message in (
         (["--ckpt_path", str(model), "--context", str(clip)], "draws clips from noise alone"),
         (["--frames", "3"], "this one draws pictures"),
+        (["--context", str(clip)], "none ships with the package"),
     ):
         with pytest.raises(SystemExit):
             main(["sample", *given, "--num", "1", "--out", str(tmp_path / "out")])

@@ -80,6 +80,25 @@ def test_the_same_core_as_a_rin() -> None:
     assert names == set(core(network().state_dict()))
 
 
+def test_what_belongs_to_one_place_may_share_its_tokens() -> None:
+    torch.manual_seed(0)
+    shapes = ((3, 8, 4), (5, 1, 1), (2, 4, 2))
+    model = JointRIN(shapes, **SIZES, share_tokens=True)
+    assert model.places == [0, 1, 0]
+    x = [torch.randn(2, channels, size, size) for channels, size, _ in shapes]
+    output = model(x, torch.full((2, 3), 0.5))
+    assert output.interface.shape[1] == 4 + 1
+    assert [each.shape for each in output.predictions] == [each.shape for each in x]
+    # Without blocks a mask depends on the frame at its own place alone.
+    model.blocks = torch.nn.ModuleList()
+    before = model(x, torch.full((2, 3), 0.5)).predictions[2]
+    x[0][:, :, :4, :4] += 1
+    changed = (model(x, torch.full((2, 3), 0.5)).predictions[2] - before).abs().amax((0, 1)) > 0
+    assert changed[:2, :2].all()
+    assert not changed[2:].any()
+    assert not changed[:, 2:].any()
+
+
 def test_losses_without_noise_are_left_out() -> None:
     clean = module(ends=1.0, schedule=None)
     torch.manual_seed(0)
