@@ -6,14 +6,13 @@ import time as clock
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 
 from lightning_binding.carml.agent import Agent
 from lightning_binding.carml.recall import Memo, named
+from lightning_binding.carml.record import Record
 from lightning_binding.carml.reward_model import RewardModel
 from lightning_binding.carml.rollout import Rollout
 from lightning_binding.carml.worlds.base import World
@@ -82,7 +81,7 @@ class Collector:
         if self._next is None:  # after a resume without `get_state`, other seeds than at the beginning
             self.envs.seed(self.seed + self.rollouts * self.envs.num_envs)
             self._next = named(self.envs.reset())
-        record = _Record(self, agent, reward_model)
+        record = Record(self.envs, self.world, self.rounds, self.generator, agent, reward_model)
         begun, self.seconds = clock.perf_counter(), {"environment": 0.0, "reward": 0.0}
         training = agent.training
         agent.eval()
@@ -94,7 +93,7 @@ class Collector:
         self.seconds["policy"] = clock.perf_counter() - begun - sum(self.seconds.values())
         return record.rollout()
 
-    def _trial(self, record: _Record, number: int, deterministic: bool) -> None:
+    def _trial(self, record: Record, number: int, deterministic: bool) -> None:
         """One trial of every environment."""
         agent, count, length = record.agent, self.envs.num_envs, self.world.trial_length
         device, on_cpu = agent.device, agent.device.type == "cpu"
@@ -144,142 +143,3 @@ class Collector:
         if state["envs"] is not None and set_state is not None:
             set_state(state["envs"])
             self._next = {name: value.numpy().copy() for name, value in state["next"].items()}
-
-
-class _Record:
-    """The arrays of a rollout while they are filled."""
-
-    def __init__(self, collector: Collector, agent: Agent, reward_model: RewardModel | None) -> None:
-        world, self.agent, self.reward_model = collector.world, agent, reward_model
-        self.envs, self.world, self.generator = collector.envs, world, collector.generator
-        length, self.count, trials = world.trial_length, collector.envs.num_envs, collector.trials
-        self.steps = {
-            "recall": np.empty((length, trials, agent.recall_size), np.float32),
-            "actions": np.empty(
-                (length, trials, *agent.actions.shape), np.int64 if agent.actions.choices else np.float32
-            ),
-            "rewards": np.empty((length, trials), np.float32),
-            "world_rewards": np.empty((length, trials), np.float32),
-        }
-        spaces = agent.spaces
-        self.seen = {name: np.empty((length, trials, *(each.shape or ())), each.dtype) for name, each in spaces.items()}
-        self.finals = {
-            name: np.empty((world.episodes, trials, *(each.shape or ())), each.dtype) for name, each in spaces.items()
-        }
-        self.features = [torch.empty(0)] * (length * collector.rounds) if agent.frozen else []
-        self.valid, self.errors = np.ones(trials, bool), list[str]()
-        self.tasks = None if reward_model is None else torch.empty(trials, dtype=torch.int64)
-        self.positions: Array | None = None
-        self.successes: Array | None = None
-        self.floats = [name for name, each in spaces.items() if np.issubdtype(each.dtype, np.floating)]
-        self.columns, self.number, self.spent = slice(0), 0, 0.0
-
-    def begin(self, number: int) -> None:
-        """The trials of a round begin."""
-        self.number, self.columns = number, slice(number * self.count, (number + 1) * self.count)
-        if self.reward_model is not None and self.tasks is not None:
-            self.tasks[self.columns] = self.reward_model.draw(self.count, self.generator)
-
-    def before(self, time: int, seen: dict[str, Array], recall: Array, actions: Array, features: Tensor) -> None:
-        """Takes down what an agent saw and does."""
-        for name, value in seen.items():
-            self.seen[name][time, self.columns] = value
-        self.steps["recall"][time, self.columns] = recall
-        self.steps["actions"][time, self.columns] = actions
-        if self.features:
-            self.features[time * (len(self.features) // len(self.steps["rewards"])) + self.number] = features
-
-    def after(
-        self, time: int, seen: dict[str, Array], rewards: Array, infos: list[dict[str, Any]], boundary: bool
-    ) -> Array:
-        """Takes down what a step led to; returns what the agent is paid for it."""
-        if any(infos):
-            self._broken(infos)
-        if boundary:
-            episode = time // self.world.horizon
-            seen = self._finals(infos)
-            for name, value in seen.items():
-                self.finals[name][episode, self.columns] = value
-            self._successes(episode, infos)
-        if not (np.isfinite(rewards.sum()) and all(np.isfinite(seen[name].sum()) for name in self.floats)):
-            self._complain(time, seen, rewards)
-        self._places(time, infos)
-        self.steps["world_rewards"][time, self.columns] = rewards
-        paid = rewards
-        if self.reward_model is not None and self.tasks is not None:
-            before = clock.perf_counter()
-            paid = self.reward_model(self.tasks[self.columns], seen, rewards)
-            self.spent = clock.perf_counter() - before
-            if not np.isfinite(paid.sum()):
-                raise InputError(f"{type(self.reward_model).__name__} gave a reward that is not finite at step {time}.")
-        self.steps["rewards"][time, self.columns] = paid
-        return paid
-
-    def _broken(self, infos: list[dict[str, Any]]) -> None:
-        for index, info in enumerate(infos):
-            trial = self.columns.start + index
-            if "broken" in info and self.valid[trial]:
-                self.valid[trial] = False
-                self.errors.append(str(info["broken"]))
-
-    def _finals(self, infos: list[dict[str, Any]]) -> dict[str, Array]:
-        whole = getattr(self.envs, "final_observations", None)
-        if whole is not None:
-            return named(whole())
-        each = [named(info["final_observation"]) for info in infos]
-        return {name: np.stack([one[name] for one in each]) for name in each[0]}
-
-    def _successes(self, episode: int, infos: list[dict[str, Any]]) -> None:
-        whole = getattr(self.envs, "successes", None)
-        found = [info.get("success") for info in infos] if whole is None else whole()
-        if found is None or any(each is None for each in found):
-            return
-        if self.successes is None:
-            self.successes = np.zeros((self.world.episodes, len(self.valid)), bool)
-        self.successes[episode, self.columns] = found
-
-    def _places(self, time: int, infos: list[dict[str, Any]]) -> None:
-        whole = getattr(self.envs, "positions", None)
-        found = [info.get("position") for info in infos] if whole is None else whole()
-        if found is None or any(each is None for each in found):
-            return
-        if self.positions is None:
-            self.positions = np.zeros((self.world.trial_length, len(self.valid), 2), np.float32)
-        self.positions[time, self.columns] = found
-
-    def _complain(self, time: int, seen: dict[str, Array], rewards: Array) -> None:
-        """Raises an `InputError` that names the first number that is not finite."""
-        finite: dict[str, Array] = {"reward": np.isfinite(rewards)}
-        for name in self.floats:
-            finite[f"`{name}`"] = np.isfinite(seen[name].reshape(self.count, -1).sum(1))
-        for what, good in finite.items():
-            if not good.all():
-                index = int(np.flatnonzero(~good)[0])
-                raise InputError(
-                    f"{type(self.world).__name__} gave a {what} that is not finite, at step {time} of a trial in "
-                    f"environment {index}: mend the environment, or clip what it gives."
-                )
-
-    def rollout(self) -> Rollout:
-        """The whole of it, as tensors."""
-        if not self.valid.any():
-            raise InputError(f"all {len(self.valid)} trials were broken off: {self.errors[0]} Mend the environment.")
-
-        def tensor(value: Array | None) -> Tensor | None:
-            return None if value is None else torch.from_numpy(value)
-
-        steps = {name: torch.from_numpy(value) for name, value in self.steps.items()}
-        lead = steps["rewards"].shape
-        features = torch.stack(self.features).view(*lead, -1) if self.features else None
-        return Rollout(
-            episodes=self.world.episodes,
-            observations={name: torch.from_numpy(value) for name, value in self.seen.items()},
-            finals={name: torch.from_numpy(value) for name, value in self.finals.items()},
-            valid=torch.from_numpy(self.valid),
-            tasks=self.tasks,
-            positions=tensor(self.positions),
-            successes=tensor(self.successes),
-            features=features,
-            errors=tuple(self.errors),
-            **steps,
-        )
