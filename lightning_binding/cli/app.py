@@ -26,6 +26,7 @@ import lightning_binding.carml.worlds
 import lightning_binding.crw.dense
 import lightning_binding.crw.module
 import lightning_binding.data
+import lightning_binding.rin.bit_objectives
 import lightning_binding.rin.joint_diffusion
 import lightning_binding.rin.video  # noqa: F401
 from lightning_binding import export

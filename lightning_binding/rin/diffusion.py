@@ -122,4 +122,4 @@ class Diffusion:
         prediction = network(x, gamma, label, latents, context)[0]
         assert prediction is not None
         target = self.objective.target(x_0, eps, gamma)
-        return Losses((prediction.float() - target).square().flatten(1).mean(dim=1), t)
+        return Losses(self.objective.loss(prediction.float(), target), t)
