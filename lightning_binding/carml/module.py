@@ -18,7 +18,7 @@ from lightning_binding.carml.together import gather_objects, world_size
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.errors import InputError
 
-LOOKED_AT = 4096  # states that information and entropy are estimated from
+LOOKED_AT = 1024  # states that information and entropy are estimated from
 
 
 class CARML(MetaRL):
