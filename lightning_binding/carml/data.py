@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 import torch.distributed
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
@@ -103,6 +104,10 @@ class TrialsDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Rollout]:
         """As validation."""
         return self.val_dataloader()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """On the CPU all is where it belongs, and looking for it would take a part of a short step."""
+        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def state_dict(self) -> dict[str, Any]:
         """What the next trials depend on, of every rank; all ranks call it together."""
