@@ -26,7 +26,8 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
     "box": spaces.Box(-1, 1, (2,), np.float32),
 }
 each_action = pytest.mark.parametrize("space", ACTIONS.values(), ids=list(ACTIONS))
-each_memory = pytest.mark.parametrize("memory", [GRU(8), LSTM(8), GRU(8, 2), LSTM(8, 2)], ids=["GRU", "LSTM", "two GRUs", "two LSTMs"])
+MEMORIES = {"GRU": GRU(8), "LSTM": LSTM(8), "two GRUs": GRU(8, 2), "two LSTMs": LSTM(8, 2)}
+each_memory = pytest.mark.parametrize("memory", MEMORIES.values(), ids=list(MEMORIES))
 
 
 def agent(action: spaces.Space[Any] = ACTIONS["discrete"], seen: spaces.Space[Any] = BOX, **options: Any) -> Agent:
