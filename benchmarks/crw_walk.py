@@ -4,8 +4,10 @@
 
 The loss with its gradient: the original multiplies the matrices of every cycle from the first, in both orders, of which
 the loss takes one. With nodes of width 16 little but the walk itself is left; of width 128, as in the recipe, both
-spend much on the same inner products. Patches: torchvision's crop, tensor and normalisation of every patch as a PIL
-image, against one resampling of each frame. Candidates take turns, and the best turn counts, in time of the processor.
+spend much on the same inner products. A third time is that of our inner products and their softmax in both directions
+alone, with their gradient: what is left of the loss where the walk costs nothing. Patches: torchvision's crop, tensor
+and normalisation of every patch as a PIL image, against one resampling of each frame. Candidates take turns, and the
+best turn counts, in time of the processor.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from torch.nn import functional as F
 from torchvision import transforms
 
 from lightning_binding.crw.patches import PatchGrid
-from lightning_binding.crw.walk import palindrome_loss
+from lightning_binding.crw.walk import palindrome_loss, transitions
 
 TEMPERATURE = 0.05
 CLIPS = {  # B, T, N, D
@@ -71,6 +73,11 @@ def our_step(nodes: Tensor) -> Tensor:
     return torch.autograd.grad(palindrome_loss(nodes, TEMPERATURE).loss, nodes)[0]
 
 
+def transitions_step(nodes: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of what the loss is made of before anybody walks, nodes (B, T, N, D)."""
+    return torch.autograd.grad(transitions(nodes, TEMPERATURE), nodes, (weight, weight.mT))[0]
+
+
 def original_patches(frames: list[np.ndarray], transform: Callable[[Image.Image], Tensor]) -> Tensor:
     """Patches (T, N, 3, 64, 64) of frames (H, W, 3)."""
     windows = [np.lib.stride_tricks.sliding_window_view(frame, (64, 64, 3))[::32, ::32] for frame in frames]
@@ -105,7 +112,9 @@ def walks(rounds: int) -> dict[str, dict[str, float]]:
         expected = original_step(first).permute(0, 2, 3, 1)
         difference = float((our_step(nodes) - expected).abs().max() / expected.abs().max())
         assert difference < 1e-4
-        times = best_of({"original": partial(original_step, first), "ours": partial(our_step, nodes)}, rounds)
+        calls = {"original": partial(original_step, first), "ours": partial(our_step, nodes)}
+        weight = torch.rand(shape[0], shape[1] - 1, shape[2], shape[2])
+        times = best_of(calls | {"transitions": partial(transitions_step, nodes, weight)}, rounds)
         rows[name] = times | {"difference": difference}
     return rows
 
@@ -136,10 +145,15 @@ def main() -> None:
     rows = walks(options.rounds) | {"patches of a clip, T 4, 49 of 64 px": patches(max(options.rounds // 10, 1))}
     setup = machine(1) | {"torchvision": torchvision.__version__, "pillow": PIL.__version__}
     print(f"{setup['processor']}, 1 thread, torch {setup['torch']}, pillow {setup['pillow']}\n")
-    print("| what | original, ms | ours, ms | ratio |\n| --- | --- | --- | --- |")
+    print("| what | original, ms | ours, ms | ratio | of ours, transitions | ratio without a walk |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for name, row in rows.items():
         row["ratio"] = row["original"] / row["ours"]
-        print(f"| {name} | {row['original']:.2f} | {row['ours']:.2f} | {row['ratio']:.1f} |")
+        print(f"| {name} | {row['original']:.2f} | {row['ours']:.2f} | {row['ratio']:.1f} ", end="")
+        bound = (
+            f"{row['transitions']:.2f} | {row['original'] / row['transitions']:.1f}" if "transitions" in row else "|"
+        )
+        print(f"| {bound} |")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({"machine": setup, "rounds": options.rounds, "rows": rows}, indent=1) + "\n")

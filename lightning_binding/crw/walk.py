@@ -10,12 +10,12 @@ and the loss asks that a palindrome t, ..., t + k, ..., t ends where it began (e
     loss_k = -log diag(A_t^{t+1} ... A_{t+k-1}^{t+k}  A_{t+k}^{t+k-1} ... A_{t+1}^t), its mean over nodes.
 """
 
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_binding.crw.products import palindromes, similarities
 from lightning_binding.errors import InputError
 
 EdgeDropout = Literal["independent", "official"]
@@ -51,7 +51,7 @@ def palindrome_loss(
     """Cycle-consistency loss over all palindromes that start at the first frame.
 
     Computed in float32 at least, whatever autocast says: 1e-20 has no half-precision number. The walks are built by
-    recursion, out <- out A and back <- A back, and only the diagonal of their product is needed for the loss.
+    recursion (`crw.products`), and only the diagonal of the product of one there and one back is needed for the loss.
 
     Args:
         nodes: Unit vectors of T frames with N nodes each, (B, T, N, D).
@@ -84,7 +84,7 @@ def palindrome_loss(
     with torch.autocast(nodes.device.type, enabled=False):
         nodes = nodes if nodes.dtype == torch.float64 else nodes.float()
         out, back = _steps(nodes, temperature, edge_dropout, dropout_mode, returned, generator)
-        return _cycles(out, back, target, first=shortest - 2, order=order)
+        return _cycles(out, back, target, shortest - 2, order)
 
 
 def transitions(
@@ -101,7 +101,7 @@ def transitions(
     A row that lost all its edges becomes uniform. Arguments as in `palindrome_loss`.
     """
     out, back = _steps(nodes, temperature, edge_dropout, dropout_mode, returned, generator)
-    return torch.stack(out, 1), torch.stack(back, 1).transpose(-1, -2)
+    return out.transpose(0, 1), back.transpose(0, 1).mT
 
 
 def _steps(
@@ -111,25 +111,21 @@ def _steps(
     dropout_mode: EdgeDropout,
     returned: Tensor | None,
     generator: torch.Generator | None,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Transitions of every step forward, and those back with rows and columns exchanged, (B, N, N) each.
+) -> tuple[Tensor, Tensor]:
+    """Transitions of every step forward, and those back with rows and columns exchanged, (T - 1, B, N, N) each.
 
     Exchanged, a step back is the same inner products, normalised along the other axis.
     """
-    frames = nodes.unbind(1)
-    scores = [now @ then.transpose(-1, -2) / temperature for now, then in pairwise(frames)]
-    forward, backward = scores, scores
+    forward = backward = similarities(nodes, 1 / temperature)
     if returned is not None:
-        home = returned.to(nodes.dtype) @ frames[1].transpose(-1, -2) / temperature
-        backward = [home, *scores[1:]]
+        home = returned.to(nodes.dtype) @ nodes[:, 1].mT / temperature
+        backward = torch.cat([home[None], forward[1:]])
     if edge_dropout > 0:
-        shape = (2, len(scores), *scores[0].shape)
-        there, again = torch.rand(shape, device=nodes.device, generator=generator) < edge_dropout
+        there, again = torch.rand((2, *forward.shape), device=nodes.device, generator=generator) < edge_dropout
         if dropout_mode == "official":
             again = again | there
-        forward = [score.masked_fill(lost, -1e20) for score, lost in zip(forward, there, strict=True)]
-        backward = [score.masked_fill(lost, -1e20) for score, lost in zip(backward, again, strict=True)]
-    return [score.softmax(-1) for score in forward], [score.softmax(-2) for score in backward]
+        forward, backward = forward.masked_fill(there, -1e20), backward.masked_fill(again, -1e20)
+    return forward.softmax(-1), backward.softmax(-2)
 
 
 def entropy(transition: Tensor) -> Tensor:
@@ -138,26 +134,14 @@ def entropy(transition: Tensor) -> Tensor:
     return surprise.sum(-1).mean()
 
 
-def _cycles(out: list[Tensor], back: list[Tensor], target: Tensor | None, first: int, order: Order) -> PalindromeLoss:
+def _cycles(out: Tensor, back: Tensor, target: Tensor | None, first: int, order: Order) -> PalindromeLoss:
     """Losses of the palindromes over first + 1, ..., T - 1 steps each way; arguments as `_steps` returns them."""
     if order == "left":  # a left-multiplied chain is the transpose of the right-multiplied chain of transposes
-        out, back = ([step.transpose(-1, -2) for step in way] for way in (out, back))
-    home = torch.arange(out[0].shape[-1], device=out[0].device) if target is None else target.clamp(min=0)
-    counted = None if target is None else target >= 0
-    losses, accuracies = [], []
-    there, again = out[0], back[0]
-    for step in range(len(out)):
-        if step:
-            there, again = there @ out[step], again @ back[step]
-        if step < first:
-            continue
-        ways_home = again if target is None else again.gather(1, home[..., None].expand_as(again))
-        probability = (there * ways_home).sum(-1)  # the diagonal of the product alone
-        with torch.no_grad():
-            right = (there @ again.transpose(-1, -2)).argmax(-1 if order == "right" else -2) == home
-        if counted is not None:
-            probability, right = probability[counted], right[counted]
-        losses.append(-torch.log(probability + 1e-20).mean())
-        accuracies.append(right.float().mean())
-    cycle_losses = torch.stack(losses)
-    return PalindromeLoss(cycle_losses.mean(), cycle_losses.detach(), torch.stack(accuracies))
+        out, back = out.mT, back.mT
+    home = torch.arange(out.shape[-1], device=out.device) if target is None else target.clamp(min=0)
+    probability, ends = palindromes(out, back, first, None if target is None else home)
+    right = ends.argmax(-1 if order == "right" else -2) == home
+    if target is not None:
+        probability, right = probability[:, target >= 0], right[:, target >= 0]
+    losses = -torch.log(probability + 1e-20).flatten(1).mean(1)
+    return PalindromeLoss(losses.mean(), losses.detach(), right.float().flatten(1).mean(1))
