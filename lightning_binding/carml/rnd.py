@@ -25,7 +25,10 @@ CLIP = 5.0  # standardised observations are kept within it, as in the paper
 
 
 class NoveltyReward:
-    """Pays how wrong the predictor is about a state, in units of its usual error; there are no tasks.
+    """Pays how wrong the predictor is about a state; there are no tasks.
+
+    It is paid in units of how much its errors differed in the last rollout: over all of them, early errors would drown
+    those of a predictor that has learnt.
 
     Args:
         space: Of the observations.
@@ -81,6 +84,7 @@ class NoveltyReward:
         """One pass over states (N, ...), on all ranks together; returns the mean error before it."""
         if states.dtype != torch.uint8:
             self.seen.add(states)
+        self.errors = _Moments(())
         with torch.no_grad():
             self.errors.add(torch.cat([self.error(part) for part in torch.split(states, batch)]))
         losses = []
@@ -153,7 +157,7 @@ class RNDPretraining(MetaRL):
         novelty: Encoder of the two networks; None is NatureCNN for pictures, and two layers of 64 for numbers.
         novelty_width: Size of the features that are predicted.
         novelty_lr: Rate of Adam for the predictor.
-        reward_scale: Factor of what is paid, in units of the usual error.
+        reward_scale: Factor of what is paid, in units of how much errors differ.
         **options: Further arguments of `MetaRL`.
 
     Raises:
