@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
 import tempfile
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightning_binding.carml.worlds.doom_map import Layout, write_maps
-from lightning_binding.extras import imported
+from lightning_binding.doom import begin, vizdoom
 
 ACTIONS = ((1.0, 0.0), (0.0, -1.0), (0.0, 1.0))  # forward, turn left, turn right
 SIZE = 64
-HIDDEN = ("hud", "weapon", "crosshair", "messages", "particles", "effects_sprites", "decals", "screen_flashes")
 
 
 class DoomRoom(gymnasium.Env[NDArray[np.uint8], Any]):
@@ -128,9 +123,7 @@ class DoomRoom(gymnasium.Env[NDArray[np.uint8], Any]):
 
 
 def open_room(wad: Path, name: str) -> Any:
-    """Starts an engine for the maps of a WAD, without a window, sound, and anything before the world.
-
-    It is ended with this process, however that ends: the engine is a process of its own, and would stay.
+    """Starts an engine for the maps of a WAD.
 
     Args:
         wad: The maps.
@@ -139,7 +132,7 @@ def open_room(wad: Path, name: str) -> Any:
     Raises:
         InputError: If ViZDoom is not installed.
     """
-    package = imported("vizdoom", "doom", "a room of Doom")
+    package = vizdoom("a room of Doom")
     game = package.DoomGame()
     game.set_doom_game_path(str(Path(package.__file__).parent / "freedoom2.wad"))
     game.set_doom_scenario_path(str(wad))
@@ -149,37 +142,5 @@ def open_room(wad: Path, name: str) -> Any:
     game.set_available_buttons([package.Button.MOVE_FORWARD_BACKWARD_DELTA, package.Button.TURN_LEFT_RIGHT_DELTA])
     variable = package.GameVariable
     game.set_available_game_variables([variable.POSITION_X, variable.POSITION_Y, variable.ANGLE])
-    game.set_window_visible(False)
-    game.set_sound_enabled(False)
-    game.set_mode(package.Mode.PLAYER)
-    game.set_episode_timeout(0)
-    for part in HIDDEN:
-        getattr(game, f"set_render_{part}")(False)
-    game.set_doom_config_path(os.devnull)  # where it writes its settings when it ends
-    before = children()
-    with contextlib.chdir(wad.parent):  # it makes a folder where it begins
-        game.init()
-    for engine in children() - before:
-        leash(engine, game)
+    begin(game)
     return game
-
-
-def children() -> set[int]:
-    """Processes that this process began and that are running, where the system tells it (Linux)."""
-    with contextlib.suppress(OSError):
-        lists = [file.read_text() for file in Path("/proc/self/task").glob("*/children")]
-        return {int(number) for line in lists for number in line.split()}
-    return set()
-
-
-def leash(process: int, owner: Any) -> None:
-    """Kills a process when its owner is collected, or this process ends in any way."""
-    script = f"read -r _; kill -9 {process} 2>/dev/null"
-    holder = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
-    weakref.finalize(owner, _let_go, holder)
-
-
-def _let_go(holder: subprocess.Popen[bytes]) -> None:
-    if holder.stdin is not None:
-        holder.stdin.close()
-    holder.wait()
