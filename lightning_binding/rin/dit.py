@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_binding.rin import checks
-from lightning_binding.rin.layers import LAYER_NORM_EPS, Attention, ScalarEmbedding
+from lightning_binding.rin.layers import LAYER_NORM_EPS, Attention, ScalarEmbedding, one_hot
 from lightning_binding.rin.presets import register
-from lightning_binding.rin.tokens import Patches, sinusoidal_positions
+from lightning_binding.rin.tokens import Patches
 
 
 class DiTBlock(nn.Module):
@@ -114,22 +114,15 @@ class DiT(nn.Module):
         zeros = [cast(DiTBlock, block).modulation for block in self.blocks] + [self.readout_modulation, self.readout]
         for module in zeros:
             nn.init.zeros_(module.weight)
-        context = self.patches.coordinates(self.context_frames, self.image_size, self.image_size)
-        noisy = self.patches.coordinates(self.frames - self.context_frames, self.image_size, self.image_size)
-        if len(context):  # in time the context comes first, among the tokens last
-            noisy[:, 0] += 1 + context[:, 0].max()
-        grid = torch.cat([noisy, context])[:, 0 if self.frames > 1 else 1 :]
-        self.position.data.copy_(sinusoidal_positions(grid, self.width))
+        shape = self.frames, self.context_frames, self.image_size, self.width
+        self.position.data.copy_(self.patches.clip_positions(*shape))
 
     def condition(self, gamma: Tensor, label: Tensor | None) -> Tensor:
         """Embedding of noise level and class, (B, d); the null label is that of no class."""
         condition: Tensor = self.noise_level(gamma)
-        if self.class_token is None:
-            return condition
-        classes = torch.arange(self.num_classes, device=gamma.device)
-        label = gamma.new_full(gamma.shape, -1) if label is None else label
-        one_hot = (label[:, None] == classes).to(self.class_token.weight.dtype)  # the null label is all zeros
-        condition = condition + self.class_token(one_hot)
+        if self.class_token is not None:
+            classes = one_hot(label, gamma, self.num_classes).to(self.class_token.weight.dtype)
+            condition = condition + self.class_token(classes)
         return condition
 
     def forward(
@@ -163,9 +156,7 @@ class DiT(nn.Module):
         if not readout:
             return None, None, None
         video = x if x.ndim == 5 else x[:, None]
-        rows = self.patches.to_rows(video)
-        if context is not None:
-            rows = torch.cat([rows, self.patches.to_rows(context)], dim=1)
+        rows = self.patches.clip_rows(video, context)
         tokens, condition = self.stem(rows) + self.position, self.condition(gamma, label)
         for block in self.blocks:
             tokens = block(tokens, condition)

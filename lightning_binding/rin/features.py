@@ -125,9 +125,7 @@ class RINFeatures(nn.Module):
         if self.noise:
             eps = torch.randn(noisy.shape[1:], generator=generator).to(images)
             noisy = noisy + (1 - self.gamma) ** 0.5 * eps
-        rows = network.patches.to_rows(noisy)
-        if network.context_frames:
-            rows = torch.cat([rows, network.patches.to_rows(clips[:, noisy_frames:])], dim=1)
+        rows = network.patches.clip_rows(noisy, clips[:, noisy_frames:] if network.context_frames else None)
         tokens: Tensor = network.stem_norm(network.stem(rows)) + self._positions(grid)
         return tokens
 

@@ -27,6 +27,13 @@ def glorot_(weight: Tensor, fan_in: int, fan_out: int) -> None:
     nn.init.uniform_(weight, -limit, limit)
 
 
+def one_hot(label: Tensor | None, gamma: Tensor, classes: int) -> Tensor:
+    """Classes (B,) as (B, classes), of the type of gamma (B,); the null label, -1 or None, is all zeros."""
+    if label is None:
+        return gamma.new_zeros(len(gamma), classes)
+    return (label[:, None] == torch.arange(classes, device=gamma.device)).to(gamma.dtype)
+
+
 class Attention(nn.Module):
     """Multi-head attention of `query` tokens over `source` tokens, with biases everywhere.
 

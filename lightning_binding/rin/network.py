@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from lightning_binding.rin import checks
 from lightning_binding.rin.core import Core
-from lightning_binding.rin.layers import glorot_
-from lightning_binding.rin.tokens import Patches, sinusoidal_positions
+from lightning_binding.rin.layers import glorot_, one_hot
+from lightning_binding.rin.tokens import Patches
 
 
 class RINOutput(NamedTuple):
@@ -123,14 +123,8 @@ class RIN(Core):
         glorot_(self.stem.weight, self.patches.size, receptive_field * self.interface_dim)
         nn.init.trunc_normal_(self.interface_position, std=0.02, a=-0.04, b=0.04)
         if self.sinusoidal_init:
-            size = self.image_size
-            context = self.patches.coordinates(self.context_frames, size, size)
-            noisy = self.patches.coordinates(self.frames - self.context_frames, size, size)
-            if len(context):  # in time the context comes first, in the interface last
-                noisy[:, 0] += 1 + context[:, 0].max()
-            grid = torch.cat([noisy, context])[:, 0 if self.frames > 1 else 1 :]
-            rows = sinusoidal_positions(grid, self.interface_dim)
-            self.interface_position.data.copy_(rows)
+            shape = self.frames, self.context_frames, self.image_size, self.interface_dim
+            self.interface_position.data.copy_(self.patches.clip_positions(*shape))
 
     @classmethod
     def from_official(cls, weights: Mapping[str, Any], config: Mapping[str, Any] | str) -> "RIN":
@@ -151,9 +145,7 @@ class RIN(Core):
 
     def tokenize(self, video: Tensor, context: Tensor | None) -> Tensor:
         """Interface tokens X = LN(stem(x)) + E_x of shape (B, n, d); those of the context follow the noisy ones."""
-        rows = self.patches.to_rows(video)
-        if context is not None:
-            rows = torch.cat([rows, self.patches.to_rows(context)], dim=1)
+        rows = self.patches.clip_rows(video, context)
         interface: Tensor = self.stem_norm(self.stem(rows)) + self.interface_position[: rows.shape[1]]
         return interface
 
@@ -162,10 +154,8 @@ class RIN(Core):
         batch = gamma.shape[0]
         tokens = [self.latent_position.expand(batch, -1, -1), self.time_token(gamma)[:, None]]
         if self.class_token is not None:
-            classes = torch.arange(self.num_classes, device=gamma.device)
-            label = gamma.new_full((batch,), -1) if label is None else label
-            one_hot = (label[:, None] == classes).to(self.class_token.weight.dtype)  # the null label is all zeros
-            tokens.append(self.class_token(one_hot)[:, None])
+            classes = one_hot(label, gamma, self.num_classes).to(self.class_token.weight.dtype)
+            tokens.append(self.class_token(classes)[:, None])
         return self.warm_start(tokens, previous)
 
     def forward(

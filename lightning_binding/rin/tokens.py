@@ -40,6 +40,28 @@ class Patches:
         axes = (-(-frames // self.temporal), height // self.spatial, width // self.spatial)
         return torch.cartesian_prod(*[torch.arange(length) for length in axes])
 
+    def clip_positions(self, frames: int, context_frames: int, size: int, dim: int) -> Tensor:
+        """Sines and cosines for the patches of a clip, the noisy frames first: (n, dim).
+
+        In time the context comes first, among the rows last; pictures have no axis of time.
+
+        Args:
+            frames: Frames of the clip, the context among them.
+            context_frames: Clean frames at its beginning.
+            size: Height and width of the frames.
+            dim: Width of the rows.
+        """
+        context = self.coordinates(context_frames, size, size)
+        noisy = self.coordinates(frames - context_frames, size, size)
+        if len(context):
+            noisy[:, 0] += 1 + context[:, 0].max()
+        return sinusoidal_positions(torch.cat([noisy, context])[:, 0 if frames > 1 else 1 :], dim)
+
+    def clip_rows(self, video: Tensor, context: Tensor | None) -> Tensor:
+        """Rows (B, n, P) of noisy frames (B, T, C, H, W), and after them those of the context, if there is one."""
+        rows = self.to_rows(video)
+        return rows if context is None else torch.cat([rows, self.to_rows(context)], dim=1)
+
     def to_rows(self, video: Tensor) -> Tensor:
         """Cuts a video (B, T, C, H, W) into rows (B, n, P)."""
         missing = -video.shape[1] % self.temporal  # "SAME" padding of TensorFlow, which puts the odd one last
