@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from lightning_binding.checkpoints import verify
 from lightning_binding.errors import InputError
 
 
@@ -21,11 +22,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: If the file is missing, truncated, or holds more than plain data.
     """
     path = existing(path)
+    verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different class for every kind of damage
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if not zipfile.is_zipfile(path):
+        if not _is_zip(path):
             reason = "it is not a whole file of torch"
         elif isinstance(error, pickle.UnpicklingError):  # torch's text advises to execute what the file holds
             reason = "it holds more than plain data"
@@ -35,6 +37,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} is not a checkpoint of Lightning: it has no state_dict.")
     return checkpoint
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it is raised for some kinds of damage
+        return False
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

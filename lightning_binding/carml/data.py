@@ -95,7 +95,8 @@ class TrialsDataModule(LightningDataModule):
             seed = self._seed(2)
             self._judge = Collector(world.make(count, seed), world, seed=seed)
         rounds = -(-self.eval_trials // (self._judge.trials * self.trainer.world_size))  # type: ignore[union-attr]
-        return DataLoader(_Judged(module, self._judge, rounds, self.deterministic), batch_size=None, collate_fn=as_is)
+        judged = _Judged(module, self._judge, rounds, self.deterministic)
+        return DataLoader(judged, batch_size=None, collate_fn=as_is, generator=torch.Generator())
 
     def test_dataloader(self) -> DataLoader[Rollout]:
         """As validation."""

@@ -20,6 +20,7 @@ from lightning_binding.carml.reward_model import RewardModel
 from lightning_binding.carml.rollout import Rollout
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.module import BindingModule
+from lightning_binding.together import gather_objects, world_size
 
 ENCODED_AT_ONCE = 4096  # observations, when a rollout is looked at again
 
@@ -224,14 +225,21 @@ class MetaRL(BindingModule):
         return self.agent.predict(observation, state, episode_start, deterministic)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also writes the counts down."""
+        """Also writes down the counts, and what was measured of a rollout; all ranks call it together."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["num_env_steps"], checkpoint["dropped"] = self.num_env_steps, self.dropped
+        measured = {"parts": [torch.stack(list(part)).cpu() for part in self._parts], "about": dict(self._about)}
+        checkpoint["measured"] = gather_objects(measured)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also takes the counts up."""
+        """Also takes them up; what was measured by another number of ranks is left out."""
         super().on_load_checkpoint(checkpoint)
         self.num_env_steps, self.dropped = checkpoint.get("num_env_steps", 0), checkpoint.get("dropped", 0)
+        measured = checkpoint.get("measured", [])
+        if len(measured) == world_size():
+            mine = measured[self.global_rank if self._trainer is not None else 0]
+            self._parts = [PPOLoss(*part.to(self.device)) for part in mine["parts"]]
+            self._about = dict(mine["about"])
 
 
 def summary(rollout: Rollout) -> dict[str, float]:

@@ -14,9 +14,9 @@ from lightning_binding.carml.reward import information, posterior_entropy
 from lightning_binding.carml.rollout import Rollout
 from lightning_binding.carml.scaffold import Scaffold, ScaffoldFit
 from lightning_binding.carml.scaffold_reward import ScaffoldReward
-from lightning_binding.carml.together import gather_objects, world_size
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.errors import InputError
+from lightning_binding.together import gather_objects, world_size
 
 LOOKED_AT = 1024  # states that information and entropy are estimated from
 

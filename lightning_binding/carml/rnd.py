@@ -17,9 +17,9 @@ from lightning_binding.carml.encoders import MLP, Encoder, default_encoder
 from lightning_binding.carml.features import scaled
 from lightning_binding.carml.meta_rl import MetaRL
 from lightning_binding.carml.rollout import Rollout
-from lightning_binding.carml.together import world_size
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.errors import InputError
+from lightning_binding.together import world_size
 
 CLIP = 5.0  # standardised observations are kept within it, as in the paper
 

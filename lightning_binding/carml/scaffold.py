@@ -19,8 +19,8 @@ from lightning_binding.carml.em import MixtureFit, fit_mixture
 from lightning_binding.carml.matching import match_components
 from lightning_binding.carml.mixture import GaussianMixture
 from lightning_binding.carml.selection import choose_components
-from lightning_binding.carml.together import decided_by_first, gather_rows
 from lightning_binding.errors import InputError
+from lightning_binding.together import decided_by_first, gather_rows
 
 LEAST_DEVIATION = 1e-3  # of a feature; one that hardly varies would otherwise be blown up
 BATCH = 1024  # observations that are encoded at a time

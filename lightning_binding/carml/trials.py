@@ -88,7 +88,8 @@ def as_is(batch: Any) -> Any:
 
 def trial_loader(trials: Trials) -> DataLoader[dict[str, Any]]:
     """The loader of a dataset of trials; a process of its own could not see the agent."""
-    return DataLoader(trials, batch_size=None, num_workers=0, collate_fn=as_is)
+    # Each pass draws a seed for workers: from a generator of its own, so that the run's is left alone.
+    return DataLoader(trials, batch_size=None, num_workers=0, collate_fn=as_is, generator=torch.Generator())
 
 
 def learnt_from(trainer: Trainer) -> int:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_binding.callbacks.ema import EMA
+from lightning_binding.checkpoints import newest_valid
 from lightning_binding.cli.lookup import nearest_files
 from lightning_binding.errors import InputError
 from lightning_binding.weights import raise_mismatch
@@ -47,6 +49,35 @@ def resolve_checkpoint(ckpt_path: str | None, base: Path, stage: str) -> str | N
     if not path.is_file():
         raise InputError(f"--ckpt_path: there is no file {path}{nearest_files(path, '*.ckpt')}")
     return str(path)
+
+
+def run_to_resume(resume: str, ckpt_path: str | None, base: Path) -> str | None:
+    """The checkpoint that `--resume` goes on from: the newest whole one of the runs of this configuration.
+
+    Args:
+        resume: `auto`, or `never`.
+        ckpt_path: What `--ckpt_path` gave.
+        base: The folder of these runs.
+
+    Returns:
+        The file; None where there is nothing to go on from, and the run begins.
+
+    Raises:
+        InputError: If `--ckpt_path` is given as well.
+    """
+    if resume == "never":
+        return None
+    if ckpt_path is not None:
+        raise InputError(
+            f"--resume auto finds the newest checkpoint by itself, and --ckpt_path {ckpt_path} names one: give either."
+        )
+    # What stopped at a loss that is no number is not gone on from unasked.
+    found = [file for file in base.rglob("*.ckpt") if not file.name.startswith("nonfinite-")]
+    path = newest_valid(found, rank_zero_info)
+    rank_zero_info(
+        f"--resume auto: {f'going on from {path}' if path else f'no checkpoint in {base}, a new run begins'}."
+    )
+    return None if path is None else str(path)
 
 
 def checkpoint_differences(

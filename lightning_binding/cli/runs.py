@@ -12,8 +12,12 @@ import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
+
+from lightning_binding.checkpoints import VerifiedCheckpointIO
+from lightning_binding.metric_log import MetricLog
+from lightning_binding.weights import read_checkpoint
 
 
 def base_folder(config: Namespace, files: Sequence[str]) -> Path:
@@ -52,31 +56,42 @@ def run_folder(config: Namespace, files: Sequence[str]) -> Path:
     return base / f"version_{max(taken, default=-1) + 1}"
 
 
-def trainer_arguments(config: Namespace, files: Sequence[str]) -> dict[str, Any]:
-    """The Trainer's arguments for which the command line has defaults of its own: the folder and the loggers."""
-    folder = run_folder(config, files)
+def trainer_arguments(config: Namespace, files: Sequence[str], resumed: str | None = None) -> dict[str, Any]:
+    """The Trainer's arguments for which the command line has defaults of its own: folder, loggers, safe checkpoints.
+
+    Args:
+        config: The configuration.
+        files: The configuration files that were given.
+        resumed: A checkpoint whose run goes on in its own folder.
+    """
+    folder = run_folder(config, files) if resumed is None else folder_of(resumed)
     arguments: dict[str, Any] = {"default_root_dir": str(folder)}
     if config.trainer.logger in (None, True) and not config.trainer.barebones:
-        arguments["logger"] = loggers(folder)
+        arguments["logger"] = loggers(folder, None if resumed is None else int(read_checkpoint(resumed)["global_step"]))
+    strategy = config.trainer.strategy
+    if config.trainer.plugins is None and isinstance(strategy, str) and strategy.startswith(("auto", "ddp")):
+        arguments["plugins"] = [VerifiedCheckpointIO()]
     return arguments
 
 
-def loggers(folder: Path) -> list[Logger]:
-    """A CSV logger, and TensorBoard's where it is installed, both writing into the folder itself."""
-    _keep_metrics(folder)
-    found: list[Logger] = [CSVLogger(folder, name="", version="")]
+def folder_of(checkpoint: str | Path) -> Path:
+    """The folder of the run that wrote a checkpoint."""
+    folder = Path(checkpoint).parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def loggers(folder: Path, from_step: int | None = None) -> list[Logger]:
+    """A CSV logger, and TensorBoard's where it is installed, both writing into the folder itself.
+
+    Args:
+        folder: The folder.
+        from_step: The step from which the run in the folder goes on; None for a new run.
+    """
+    found: list[Logger] = [MetricLog(folder, from_step)]
     if find_spec("tensorboard") or find_spec("tensorboardX"):
-        found.append(TensorBoardLogger(folder, name="", version="", default_hp_metric=False))
+        options: dict[str, Any] = {} if from_step is None else {"purge_step": from_step}
+        found.append(TensorBoardLogger(folder, name="", version="", default_hp_metric=False, **options))
     return found
-
-
-@rank_zero_only
-def _keep_metrics(folder: Path) -> None:
-    """Renames the metrics of an earlier run in the same folder, which the logger would delete."""
-    path = folder / "metrics.csv"
-    if path.exists():
-        number = len(list(folder.glob("metrics.*.csv")))
-        path.rename(folder / f"metrics.{number}.csv")
 
 
 def save_predictions(trainer: Trainer, predictions: Any) -> None:
@@ -125,7 +140,7 @@ def quieten() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_TIPS)
     for message in (
         ".*LeafSpec.*is deprecated",
-        "Experiment logs directory .* exists and is not empty",  # what it held is kept, see `_keep_metrics`
+        "Experiment logs directory .* exists and is not empty",  # what it held is kept, see `MetricLog`
         "Checkpoint directory .* exists and is not empty",
         "The dirpath has changed from",  # every run has its own
         "Your `IterableDataset` has `__len__` defined",  # rollouts have an exact one, and no workers

@@ -2,18 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 from omegaconf.errors import OmegaConfBaseException
 
+from lightning_binding.callbacks.exact_resume import ExactResume
 from lightning_binding.cli import runs
 from lightning_binding.cli.configs import check_configs
 from lightning_binding.cli.errors import condense_interpolation
 from lightning_binding.cli.parser import NAME, Parser, whole_numbers_first
-from lightning_binding.cli.resume import Overrides, checkpoint_differences, of_the_average, resolve_checkpoint
+from lightning_binding.cli.resume import (
+    Overrides,
+    checkpoint_differences,
+    of_the_average,
+    resolve_checkpoint,
+    run_to_resume,
+)
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
 from lightning_binding.weights import read_checkpoint
@@ -61,6 +68,14 @@ class BindingCLI(LightningCLI):
             default={},
             help="Values of your own, for use as ${vars.name} in the configuration: --vars.name value.",
         )
+        if self.stage == "fit":
+            parser.add_argument(
+                "--resume",
+                type=Literal["auto", "never"],
+                default="never",
+                help="auto: go on, in its folder, from the newest whole checkpoint of the runs of this configuration, "
+                "or begin one; the same command then starts a run and takes it up after any interruption.",
+            )
         skip = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "return_predictions"}
         parser.add_method_arguments(Trainer, self.stage, skip=skip)
         parser.set_defaults({"weights_only": True})  # nothing in a checkpoint is executed
@@ -73,12 +88,16 @@ class BindingCLI(LightningCLI):
         except OmegaConfBaseException as error:
             raise InputError(condense_interpolation(error)) from error
         config = self.config
-        config.ckpt_path = resolve_checkpoint(config.ckpt_path, runs.base_folder(config, self.files), self.stage)
+        base = runs.base_folder(config, self.files)
+        self.resumed = run_to_resume(config.resume, config.ckpt_path, base) if self.stage == "fit" else None
+        config.ckpt_path = self.resumed or resolve_checkpoint(config.ckpt_path, base, self.stage)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Gives the run a folder of its own, and loggers that write there."""
         try:
-            return super().instantiate_trainer(**runs.trainer_arguments(self.config, self.files), **kwargs)
+            return super().instantiate_trainer(
+                **runs.trainer_arguments(self.config, self.files, self.resumed), **kwargs
+            )
         except (ValueError, TypeError, RuntimeError) as error:  # the Trainer's own, on the values of its arguments
             raise InputError(f"trainer: {error}") from error
 
@@ -93,8 +112,11 @@ class BindingCLI(LightningCLI):
         for difference in differences:
             if self.stage == "fit" or not difference.key.startswith(OF_TRAINING):
                 rank_zero_info(str(difference))
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        if self.stage == "fit" and not any(isinstance(callback, ExactResume) for callback in callbacks):
+            callbacks.insert(0, ExactResume())
         if self.stage == "fit" and differences:
-            self.trainer.callbacks.append(Overrides(differences))  # type: ignore[attr-defined]
+            callbacks.append(Overrides(differences))
         given = self.config_dump["model"].get("init_args", {})
         sources = [name for name, default in self.model.sources.items() if given.get(name, default) != default]
         if self.stage != "fit" and self.config.ckpt_path is None and not sources:

@@ -65,6 +65,7 @@ def train_loader(
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         collate_fn=as_is,
+        generator=torch.Generator(),  # each pass draws a seed for the workers, and not from the run's generator
     )
     loader.trainer = trainer
     # Lightning restores the loader only in the middle of an epoch, yet reads from it before it sets the epoch.
@@ -100,4 +101,5 @@ def exact_loader(
         persistent_workers=persistent and num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         collate_fn=as_is,
+        generator=torch.Generator(),  # as above: evaluation leaves no trace in training
     )

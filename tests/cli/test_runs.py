@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 import toys  # noqa: F401  (its classes get short names)
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_binding.cli import main
+from lightning_binding.metric_log import MetricLog
 
 ARGS = ["--model", "ToyModel", "--data", "ToyData", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
 ARGS += ["--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1"]
@@ -26,7 +27,7 @@ def test_every_run_has_a_folder_and_the_user_is_told(told: list[str]) -> None:
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "metrics.csv", "hparams.yaml", "checkpoints"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
-    assert [type(logger) for logger in run.trainer.loggers] == [CSVLogger, TensorBoardLogger]
+    assert [type(logger) for logger in run.trainer.loggers] == [MetricLog, TensorBoardLogger]
     assert f"Run folder: {folder}" in told
     command = next(line for line in told if line.startswith("To go on: lightning-binding "))
     main(["fit", *ARGS])

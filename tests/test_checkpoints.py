@@ -1,0 +1,84 @@
+"""Checkpoints that are damaged, cut off, or that no disk has room for."""
+
+import resource
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lightning_binding.checkpoints import UNFINISHED, VerifiedCheckpointIO, newest_valid, verify, write_checkpoint
+from lightning_binding.errors import InputError
+from lightning_binding.weights import read_checkpoint
+
+STATE: dict[str, Any] = {"state_dict": {"w": torch.arange(2000.0)}, "global_step": 7}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "a.ckpt"
+    write_checkpoint(STATE, path)
+    return path
+
+
+def test_any_reader_reads_it(whole: Path) -> None:
+    assert verify(whole)
+    for found in (
+        torch.load(whole, weights_only=True),
+        read_checkpoint(whole),
+        VerifiedCheckpointIO().load_checkpoint(whole),
+    ):
+        assert torch.equal(found["state_dict"]["w"], STATE["state_dict"]["w"])
+    assert not list(whole.parent.glob(f"*{UNFINISHED}"))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_changed_bit_and_any_cut_is_found(whole: Path, tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(whole.read_bytes())
+    if data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged"):
+        read_checkpoint(damaged)
+
+
+def test_a_checkpoint_of_another_program_passes(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "plain.ckpt")
+    assert not verify(tmp_path / "plain.ckpt")
+    assert read_checkpoint(tmp_path / "plain.ckpt")["global_step"] == 7
+
+
+def test_the_one_before_is_used(whole: Path, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.ckpt").write_bytes(whole.read_bytes())
+    torch.save({"x": 1}, tmp_path / "no_checkpoint.ckpt")
+    (tmp_path / "new.ckpt").write_bytes(whole.read_bytes()[:-100])
+    told: list[str] = []
+    assert newest_valid(tmp_path.glob("*.ckpt"), told.append) == tmp_path / "old.ckpt"
+    assert len(told) == 2
+    assert all(line.endswith("The one before is used.") for line in told)
+    assert newest_valid([], told.append) is None
+
+
+def test_a_full_disk_leaves_the_last_one_intact(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    write_checkpoint(STATE, path)
+    before = path.read_bytes()
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # the system refuses to write more, as a full disk
+    try:
+        with pytest.raises(InputError, match=r"cannot be written .* the checkpoints before it are intact"):
+            write_checkpoint({"state_dict": {"w": torch.zeros(100_000)}}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
