@@ -73,10 +73,18 @@ class SaveOnSignal(Callback):
             f"{received.name} came: step {trainer.global_step} is saved in {path}, and the run stops"
             f"{'; the job is in the queue again' if again else ''}. Go on with the same command and --resume auto."
         )
+        self._release()
         raise SystemExit(128 + received)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gives the signals back."""
+        self._release()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Gives the signals back, since an error skips `teardown`."""
+        self._release()
+
+    def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         for name, handler in self._before.items():
