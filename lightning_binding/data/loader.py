@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from typing import Any
 
 import torch
@@ -26,6 +26,10 @@ class TrainLoader(DataLoader[Any]):
 
     trainer: Trainer | None = None
 
+    def __iter__(self) -> Any:
+        """The batches; a worker that dies is named."""
+        return _watched(super().__iter__())
+
     def state_dict(self) -> dict[str, int]:
         """The epoch of the next batch, and the examples of it, of this rank, that were trained on."""
         if self.trainer is None:
@@ -41,6 +45,19 @@ class TrainLoader(DataLoader[Any]):
         """Go on from a `state_dict`."""
         if state and isinstance(self.sampler, TrainSampler):
             self.sampler.resume(state["epoch"], state["seen"])
+
+
+def _watched(batches: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            f"a process that reads data died ({' '.join(str(error).split())}), so training stops; the system kills "
+            "processes when memory is short. Give fewer (--data.num_workers) or smaller batches, and go on from the "
+            "newest checkpoint with --resume auto."
+        ) from error
 
 
 def train_loader(

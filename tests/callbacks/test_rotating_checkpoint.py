@@ -90,3 +90,12 @@ def test_wrong_numbers_are_refused(wrong: dict[str, Any]) -> None:
 
 
 assert toys  # its classes get short names
+
+
+def test_what_a_crash_left_unfinished_is_removed() -> None:
+    fit("--trainer.max_epochs=1")
+    folder = Path("runs/ToyModel/version_0/checkpoints")
+    (folder / "step=9.ckpt.part").write_bytes(b"half")
+    (folder / "notes.txt").write_text("mine")
+    fit("--trainer.max_epochs=2", "--resume=auto")
+    assert sorted(file.name for file in folder.iterdir()) == ["notes.txt", "step=2.ckpt", "step=4.ckpt"]

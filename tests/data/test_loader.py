@@ -1,12 +1,19 @@
 """A run that is restarted from a checkpoint is fed what it would have been fed."""
 
+import os
+import signal
+from typing import Any
+
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import Dataset
 
 from lightning_binding.data import BindingDataModule
 from lightning_binding.data.imageset import ArraySet
+from lightning_binding.data.loader import train_loader
+from lightning_binding.errors import InputError
 
 EXAMPLES, BATCH, EPOCHS = 21, 4, 3
 
@@ -69,3 +76,21 @@ def test_a_restart_reads_what_the_run_would_have_read(tmp_path, when, workers):
         step = int(path.stem.split("=")[1])
         rest = run(tmp_path, workers, ckpt_path=path)
         assert rest == {s: seen for s, seen in whole.items() if s >= step}, path
+
+
+class Dying(Dataset[Any]):
+    """Kills the process that reads its fifth example."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitems__(self, draws: list[tuple[int, int]]) -> list[int]:
+        if any(index == 4 for index, _ in draws):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [index for index, _ in draws]
+
+
+def test_a_worker_that_dies_is_named() -> None:
+    loader = train_loader(Dying(), batch_size=1, num_workers=1, seed=0, trainer=None)
+    with pytest.raises(InputError, match=r"process that reads data died .*go on from the newest checkpoint"):
+        list(loader)
