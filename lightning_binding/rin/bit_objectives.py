@@ -86,6 +86,28 @@ class SoftmaxBits(Objective):
         return f"SoftmaxBits({self.form!r})"
 
 
+def suit_bits(network: nn.Module, form: AnalogBits, objective: Objective | None) -> None:
+    """Makes a network one for pictures of bits: its readout is widened for `SoftmaxBits`, where it has to be.
+
+    Raises:
+        InputError: If its channels do not hold whole numbers, or it is no RIN and would have to be widened.
+    """
+    channels = int(network.in_channels)  # type: ignore[arg-type]
+    if channels % form.width:
+        raise InputError(
+            f"the network has {channels} channels, and a number of {form} has {form.width} bits: give "
+            f"network_options.in_channels {3 * form.width} for colour."
+        )
+    if isinstance(objective, SoftmaxBits):
+        wanted = channels // form.width * objective.form.classes
+        if wanted != channels and not isinstance(network, RIN):
+            raise InputError(
+                f"SoftmaxBits of {form} needs a readout of {wanted} channels, which only a RIN can be given."
+            )
+        if wanted != channels:
+            widen_readout(network, wanted)  # type: ignore[arg-type]
+
+
 def widen_readout(network: RIN, channels: int) -> RIN:
     """Gives a RIN a readout of other channels than its input has, in place.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_binding.errors import InputError
+from lightning_binding.rin.bits import AnalogBits
 from lightning_binding.rin.objectives import Objective, add_noise
 from lightning_binding.rin.schedules import Schedule
 
@@ -41,6 +42,7 @@ class Diffusion:
         normalize_input: Divide the network's input by its standard deviation, for each example (with b < 1).
         self_conditioning: Share of training examples that see the latents of a first pass.
         label_dropout: Share of training examples whose label is replaced by the null label.
+        bits: How pictures are written as analog bits, whose size takes the place of `input_scale`; None: as they are.
 
     Raises:
         InputError: If the input scale is not positive or a share lies outside [0, 1].
@@ -54,6 +56,7 @@ class Diffusion:
         normalize_input: bool = False,
         self_conditioning: float = 0.9,
         label_dropout: float = 0.0,
+        bits: AnalogBits | None = None,
     ) -> None:
         if not (input_scale > 0 and math.isfinite(input_scale)):
             raise InputError(f"input_scale={input_scale} must be positive; 1 leaves the data in [-1, 1].")
@@ -63,13 +66,18 @@ class Diffusion:
         self.schedule, self.objective = schedule, objective
         self.input_scale, self.normalize_input = input_scale, normalize_input
         self.self_conditioning, self.label_dropout = self_conditioning, label_dropout
+        self.bits = bits
 
     def from_images(self, images: Tensor) -> Tensor:
-        """x_0 in [-b, b] from images in [0, 255] (uint8 or float), any shape."""
+        """x_0 in [-b, b] from images in [0, 255] (uint8 or float), any shape; of bits (..., C width, H, W)."""
+        if self.bits is not None:
+            return self.bits.encode_images(images)
         return (images.float() / 127.5 - 1) * self.input_scale
 
     def to_images(self, x_0: Tensor) -> Tensor:
         """uint8 images from x_0 in [-b, b], any shape."""
+        if self.bits is not None:
+            return self.bits.decode_images(x_0)
         return ((x_0 / self.input_scale + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
     def network_input(self, x_t: Tensor) -> Tensor:

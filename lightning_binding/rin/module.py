@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
+from lightning_binding.rin.bit_objectives import suit_bits
+from lightning_binding.rin.bits import AnalogBits
 from lightning_binding.rin.checks import check_context, check_labels
 from lightning_binding.rin.core import load_core
 from lightning_binding.rin.create import check_denoiser, create_network
@@ -39,6 +41,8 @@ class RINDiffusion(BindingModule):
         init_from: Checkpoint or safetensors file whose weights the run starts from.
         core_from: Checkpoint or safetensors file of a RIN for other data, whose latents and blocks the run starts from;
             what depends on the data (patches, positions of the interface, classes) starts anew.
+        bits: Write pictures as analog bits: `BinaryBits`, `PermutedBits`, `GrayBits` or `OneHot`, for the objectives
+            `X0`, `SigmoidBits` and `SoftmaxBits`; None leaves them real numbers.
         compile: Compile the network with `torch.compile`: True, or a mapping of its arguments.
     """
 
@@ -58,11 +62,17 @@ class RINDiffusion(BindingModule):
         init_from: str | None = None,
         compile: bool | dict[str, Any] = False,
         core_from: str | None = None,
+        bits: AnalogBits | None = None,
     ) -> None:
         super().__init__(optimizer, scheduler, init_from, compile)
         self.save_hyperparameters()
-        self.network = create_network(network, network_options or {}) if isinstance(network, str) else network
+        options = dict(network_options or {})
+        if bits is not None:
+            options.setdefault("in_channels", 3 * bits.width)
+        self.network = create_network(network, options) if isinstance(network, str) else network
         check_denoiser(self.network)
+        if bits is not None:
+            suit_bits(self.network, bits, objective)
         self.diffusion = Diffusion(
             schedule or Sigmoid(),
             objective or Epsilon(),
@@ -70,13 +80,14 @@ class RINDiffusion(BindingModule):
             normalize_input,
             self_conditioning,
             label_dropout,
+            bits,
         )
         self.sampling = sampling or Sampling()
         self._core_from = core_from
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the pictures."""
+        """(C, H, W) of the pictures as the network sees them; of bits C is channels times width."""
         size = cast(int, self.network.image_size)
         return cast(int, self.network.in_channels), size, size
 

@@ -66,6 +66,7 @@ class RINVideoDiffusion(RINDiffusion):
             InputError: If there are fewer frames than the network takes, or frames of another size.
         """
         channels, size, _ = self.image_shape
+        channels //= 1 if self.diffusion.bits is None else self.diffusion.bits.width
         sequence = video.ndim == 4
         length = video.shape[0 if sequence else 1]
         if length < self.frames:

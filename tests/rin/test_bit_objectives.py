@@ -9,9 +9,11 @@ from torch import Tensor
 from lightning_binding import InputError
 from lightning_binding.rin.bit_objectives import SigmoidBits, SoftmaxBits, widen_readout
 from lightning_binding.rin.bits import AnalogBits, BinaryBits, GrayBits, OneHot, PermutedBits
+from lightning_binding.rin.module import RINDiffusion
 from lightning_binding.rin.network import RIN
 from lightning_binding.rin.objectives import X0, Objective, add_noise
 from lightning_binding.rin.samplers import ddim
+from lightning_binding.rin.sampling import Sampling
 from lightning_binding.rin.schedules import Sigmoid
 
 IMAGES = torch.randint(6, (4, 3, 5, 7), generator=torch.Generator().manual_seed(0))
@@ -155,3 +157,31 @@ def test_what_makes_no_sense() -> None:
             schedule=Sigmoid(),
             objective=SoftmaxBits(BinaryBits(5)),
         )
+
+
+@pytest.mark.parametrize(
+    ("form", "objective"),
+    [
+        (BinaryBits(scale=0.5), X0()),
+        (GrayBits(), SigmoidBits()),
+        (PermutedBits(), SoftmaxBits(PermutedBits())),
+        (OneHot(), SoftmaxBits(OneHot())),
+    ],
+)
+def test_the_module_trains_and_draws_pictures_of_bits(form: AnalogBits, objective: Objective) -> None:
+    module = RINDiffusion("rin_tiny", {"dropout": 0.0}, objective=objective, bits=form, sampling=Sampling(steps=2))
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    bits = module.diffusion.from_images(images)
+    assert bits.shape == (4, 3 * form.width, 8, 8)
+    assert torch.equal(module.diffusion.to_images(bits), images)
+    losses = module.losses({"image": images, "label": torch.zeros(4, dtype=torch.int64)}, None)
+    losses.mean().backward()
+    assert torch.isfinite(losses).all()
+    assert module.network.readout.weight.grad.abs().sum() > 0
+    drawn = module.sample(2)
+    assert (drawn.shape, drawn.dtype) == ((2, 3, 8, 8), torch.uint8)
+
+
+def test_channels_that_hold_no_whole_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match=r"has 4 channels, and a number .* has 8 bits"):
+        RINDiffusion("rin_tiny", {"in_channels": 4}, bits=BinaryBits())
