@@ -16,9 +16,9 @@ from lightning_binding.errors import InputError
 class RotatingCheckpoint(ModelCheckpoint):
     """Keeps the newest checkpoints: should the last one be damaged, there is the one before.
 
-    They are written between two optimizer steps, never between two accumulated batches. Where validation or the end of
-    an epoch follows, they are written behind it, so that a run that goes on has lost neither. The oldest is removed
-    when the new one is on the disk.
+    They are written between two optimizer steps, never between two accumulated batches. Where validation follows, they
+    are written behind it, and where an epoch ends, after the first step of the next one, so that a run that goes on has
+    lost neither. The oldest is removed when the new one is on the disk.
 
     Args:
         every_n_steps: Optimizer steps between two checkpoints.
@@ -62,27 +62,30 @@ class RotatingCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Writes a checkpoint if it is time and nothing follows; otherwise when that is over."""
+        """Writes a checkpoint if it is time and no validation follows."""
         loop = trainer.fit_loop.epoch_loop
-        if loop._should_accumulate() or not self._time(trainer):
+        if loop._should_accumulate():
             return
-        assert trainer.fit_loop._data_fetcher is not None
-        ends = loop.batch_progress.is_last_batch or loop._num_ready_batches_reached()
-        self._due = ends or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
-        if not self._due:
-            self.save(trainer)
+        self._due = self._due or self._time(trainer)
+        if self._due and not self._waits(trainer):
+            assert trainer.fit_loop._data_fetcher is not None
+            if not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+                self.save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the checkpoint that was due before validation, unless an epoch ends here."""
-        loop = trainer.fit_loop.epoch_loop
-        ends = loop.batch_progress.is_last_batch or loop._num_ready_batches_reached()
-        if self._due and not ends and not trainer.sanity_checking and trainer.state.fn == "fit":
+        """Writes the checkpoint that was due before validation."""
+        fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if fitting and self._due and not self._waits(trainer):
             self.save(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the checkpoint that was due at the end of an epoch."""
-        if self._due:
-            self.save(trainer)
+    def _waits(self, trainer: Trainer) -> bool:
+        """Whether an epoch ends here: Lightning loses a batch, and what epochs end with, when a run goes on from there.
+
+        The checkpoint is then written after the next step, unless every step ends an epoch.
+        """
+        loop = trainer.fit_loop.epoch_loop
+        ends = loop.batch_progress.is_last_batch or loop._num_ready_batches_reached()
+        return ends and trainer.num_training_batches > trainer.accumulate_grad_batches
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the end of the run, whatever its step."""
