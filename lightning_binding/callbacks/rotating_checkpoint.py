@@ -50,14 +50,10 @@ class RotatingCheckpoint(ModelCheckpoint):
         self._due = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock, and removes what a crash left unfinished."""
+        """Starts the clock."""
         super().on_train_start(trainer, pl_module)
         self._written = time.monotonic()
-        if trainer.is_global_zero and self.dirpath is not None:
-            oldest = min((_step(path) for path in self.best_k_models), default=0)
-            for path in Path(self.dirpath).glob("step=*.ckpt*"):
-                if path.suffix == UNFINISHED or 0 <= _step(path) < oldest:
-                    path.unlink()
+        self._sweep(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -99,6 +95,15 @@ class RotatingCheckpoint(ModelCheckpoint):
             return
         self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
         self._written = time.monotonic()
+        self._sweep(trainer)
+
+    def _sweep(self, trainer: Trainer) -> None:
+        """Removes what a crash left: unfinished files, and whole ones that are older than those that are kept."""
+        if trainer.is_global_zero and self.dirpath is not None:
+            oldest = min((_step(path) for path in self.best_k_models), default=0)
+            for path in Path(self.dirpath).glob("step=*.ckpt*"):
+                if path.suffix == UNFINISHED or 0 <= _step(path) < oldest:
+                    path.unlink()
 
     def _should_remove_checkpoint(self, trainer: Trainer, previous: str, current: str) -> bool:
         """Lightning keeps the one that the run went on from; here there are others by then."""
