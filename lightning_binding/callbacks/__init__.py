@@ -13,6 +13,7 @@ from lightning_binding.callbacks.parsing_scores import ParsingScores
 from lightning_binding.callbacks.pose_scores import PoseScores
 from lightning_binding.callbacks.predicted_clips import PredictedClips
 from lightning_binding.callbacks.prediction_metrics import VideoPredictionMetrics
+from lightning_binding.callbacks.rank_watch import RankWatch
 from lightning_binding.callbacks.rotating_checkpoint import RotatingCheckpoint
 from lightning_binding.callbacks.sample_grid import SampleGrid
 from lightning_binding.callbacks.save_on_signal import SaveOnSignal
@@ -33,6 +34,7 @@ __all__ = [
     "ParsingScores",
     "PoseScores",
     "PredictedClips",
+    "RankWatch",
     "RotatingCheckpoint",
     "SampleGrid",
     "SaveOnSignal",

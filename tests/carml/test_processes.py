@@ -1,11 +1,9 @@
 """Two ranks: trials of their own, one agent, steps counted together, and a checkpoint that holds both."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+from two_ranks import fit
 
 from lightning_binding.weights import read_checkpoint
 
@@ -29,22 +27,8 @@ trainer:
 """
 
 
-def fit(folder: Path, *options: str) -> Path:
-    (folder.parent / "two.yaml").write_text(CONFIG)
-    command = [sys.executable, "-m", "lightning_binding", "fit", "--config", str(folder.parent / "two.yaml")]
-    result = subprocess.run(
-        [*command, f"--trainer.default_root_dir={folder}", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    return folder / "checkpoints"
-
-
 def test_two_ranks(tmp_path: Path) -> None:
-    folder = fit(tmp_path / "whole")
+    folder = fit(CONFIG, tmp_path / "whole")
     whole = read_checkpoint(folder / "step=24.ckpt")
     assert whole["num_env_steps"] == 3 * 2 * 4 * 6
     ranks = whole["TrialsDataModule"]["ranks"]
@@ -55,7 +39,7 @@ def test_two_ranks(tmp_path: Path) -> None:
     begun = [rank["trials"] for rank in middle["TrialsDataModule"]["ranks"]]
     assert [each["seen"] for each in begun] == [4, 4]
     assert not torch.equal(*(each["rollout"]["actions"] for each in begun))
-    again = read_checkpoint(fit(tmp_path / "again", f"--ckpt_path={folder / 'step=12.ckpt'}") / "step=24.ckpt")
+    again = read_checkpoint(fit(CONFIG, tmp_path / "again", f"--ckpt_path={folder / 'step=12.ckpt'}") / "step=24.ckpt")
     for name, value in whole["state_dict"].items():
         assert torch.equal(again["state_dict"][name], value), name
     for one, other in zip(again["TrialsDataModule"]["ranks"], ranks, strict=True):

@@ -1,12 +1,10 @@
 """CARML on two ranks: one scaffold of what both have done, and a checkpoint that holds both reservoirs."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from two_ranks import fit
 
 from lightning_binding.carml.scaffold import Scaffold
 from lightning_binding.weights import read_checkpoint
@@ -36,26 +34,12 @@ trainer:
 """
 
 
-def fit(folder: Path, *options: str) -> Path:
-    (folder.parent / "two.yaml").write_text(CONFIG)
-    command = [sys.executable, "-m", "lightning_binding", "fit", "--config", str(folder.parent / "two.yaml")]
-    result = subprocess.run(
-        [*command, f"--trainer.default_root_dir={folder}", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    return folder / "checkpoints"
-
-
 def kept(checkpoint: dict[str, Any]) -> list[torch.Tensor]:
     return [state["kept"] for state in checkpoint["carml"]["reservoirs"]]
 
 
 def test_two_ranks(tmp_path: Path) -> None:
-    folder = fit(tmp_path / "whole")
+    folder = fit(CONFIG, tmp_path / "whole")
     first, whole = read_checkpoint(folder / "step=1.ckpt"), read_checkpoint(folder / "step=6.ckpt")
     assert [len(each) for each in kept(first)] == [18, 18]  # 12 of the random agent, 6 of the first rollout
     assert not torch.equal(*kept(first))
@@ -67,7 +51,7 @@ def test_two_ranks(tmp_path: Path) -> None:
     order = alone.mixture.log_prior.sort().indices
     torch.testing.assert_close(together["means"][together["log_prior"].sort().indices], alone.mixture.means[order])
     assert whole["carml"]["organised"] == 2
-    again = read_checkpoint(fit(tmp_path / "again", f"--ckpt_path={folder / 'step=1.ckpt'}") / "step=6.ckpt")
+    again = read_checkpoint(fit(CONFIG, tmp_path / "again", f"--ckpt_path={folder / 'step=1.ckpt'}") / "step=6.ckpt")
     for name, value in whole["state_dict"].items():
         assert torch.equal(again["state_dict"][name], value), name
     for name, value in whole["carml"]["scaffold"]["mixture"].items():
