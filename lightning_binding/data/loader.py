@@ -37,14 +37,36 @@ class TrainLoader(DataLoader[Any]):
         loop = self.trainer.fit_loop
         batches = loop.epoch_loop.batch_progress
         done: int = batches.current.processed  # type: ignore[attr-defined]  # declared as the parent of its class
+        size = self.batch_size or 1
+        shares = {"ranks": self._ranks, "batch_size": size}
         if batches.is_last_batch and done >= batches.current.ready:
-            return {"epoch": loop.epoch_progress.current.ready, "seen": 0}
-        return {"epoch": max(0, loop.epoch_progress.current.ready - 1), "seen": done * (self.batch_size or 1)}
+            return {"epoch": loop.epoch_progress.current.ready, "seen": 0, **shares}
+        return {"epoch": max(0, loop.epoch_progress.current.ready - 1), "seen": done * size, **shares}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a `state_dict`."""
-        if state and isinstance(self.sampler, TrainSampler):
-            self.sampler.resume(state["epoch"], state["seen"])
+        """Go on from a `state_dict`, of as many ranks or of others.
+
+        The ranks are dealt one order in turn, so what W of them have seen is its beginning: with the same batch over
+        all ranks, others go on behind it exactly.
+
+        Raises:
+            InputError: In the middle of an epoch, if the batch over all ranks is another one.
+        """
+        if not (state and isinstance(self.sampler, TrainSampler)):
+            return
+        ranks, size = state.get("ranks", self._ranks), state.get("batch_size", self.batch_size or 1)
+        seen = state["seen"]
+        if seen and ranks * size != self._ranks * (self.batch_size or 1):
+            raise InputError(
+                f"the checkpoint is from the middle of an epoch, with batches of {size} on {ranks} ranks, and would go "
+                f"on with {self.batch_size} on {self._ranks}: give a --data.batch_size with which the product stays "
+                f"{ranks * size}, or go on from a checkpoint of an epoch's end."
+            )
+        self.sampler.resume(state["epoch"], seen * ranks // self._ranks)
+
+    @property
+    def _ranks(self) -> int:
+        return self.sampler.num_replicas if isinstance(self.sampler, TrainSampler) else 1
 
 
 def _watched(batches: Iterator[Any]) -> Iterator[Any]:
