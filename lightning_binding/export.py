@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 
 from lightning_binding.errors import InputError
+from lightning_binding.limits import parse_json
 from lightning_binding.module import BindingModule
 from lightning_binding.weights import existing, read_checkpoint
 
@@ -62,8 +63,14 @@ def load(path: str | Path) -> BindingModule:
     path = existing(path)
     if path.suffix != ".safetensors":
         return BindingModule.from_checkpoint(path)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    if "hyper_parameters" not in metadata:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read as safetensors ({error}): is it damaged?") from error
+    if not {"class_path", "hyper_parameters"} <= metadata.keys():
         raise InputError(f"{path} has weights, but not how they were made: give a file that `export` wrote.")
-    return BindingModule.from_description(metadata["class_path"], json.loads(metadata["hyper_parameters"]), path)
+    arguments = parse_json(metadata["hyper_parameters"], f"the hyper_parameters of {path}")
+    if not isinstance(arguments, dict):
+        raise InputError(f"the hyper_parameters of {path} are no mapping: give a file that `export` wrote.")
+    return BindingModule.from_description(metadata["class_path"], arguments, path)

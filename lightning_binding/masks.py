@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from lightning_binding.errors import InputError
+from lightning_binding.limits import picture as open_picture
 
 
 def palette() -> np.ndarray:
@@ -43,16 +44,16 @@ def read_mask(path: str | Path) -> Tensor:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no mask {path}; expected an indexed PNG of object ids.")
-    try:
-        with Image.open(path) as opened:
-            picture: Image.Image = opened.copy()
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path} cannot be read as a picture: {error}") from error
+    with open_picture(path) as opened:
+        picture: Image.Image = opened.copy()
+        rgb = picture if picture.mode in ("P", "L", "1") else picture.convert("RGB")
     if picture.mode in ("P", "L", "1"):
         return torch.from_numpy(
             np.array(picture if picture.mode != "1" else picture.convert("L").point(bool), np.uint8)
         )
-    colours, ids = np.unique(np.array(picture.convert("RGB")).reshape(-1, 3), axis=0, return_inverse=True)
+    colours, ids = np.unique(np.array(rgb).reshape(-1, 3), axis=0, return_inverse=True)
+    # Of 257 colours one is not in the palette: a photograph need not be compared whole, which would take gigabytes.
+    colours = colours[: len(PALETTE) + 1]
     distance = np.abs(colours[:, None].astype(int) - PALETTE).sum(-1)
     if distance.min(1).any():
         wrong = tuple(int(value) for value in colours[distance.min(1) > 0][0])

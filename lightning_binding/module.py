@@ -31,6 +31,10 @@ class _Shared:
         return self
 
 
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
+"""What a checkpoint of a run names as the function that makes its module."""
+
+
 class BindingModule(LightningModule):
     """A LightningModule with injected optimizer and scheduler, weights to start from, and compilation.
 
@@ -79,7 +83,7 @@ class BindingModule(LightningModule):
             return
         described = plain_arguments(self.hparams)
         described["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
-        described["_instantiator"] = "lightning.pytorch.cli.instantiate_module"
+        described["_instantiator"] = INSTANTIATOR
         self.hparams.clear()
         self.hparams.update(described)
         self._hparams_initial = copy.deepcopy(self._hparams)
@@ -145,7 +149,13 @@ class BindingModule(LightningModule):
         Raises:
             InputError: If the file is missing, damaged, or not a checkpoint of a `BindingModule`.
         """
-        found = cls._class(read_checkpoint(path).get("class_path", ""), path)
+        checkpoint = read_checkpoint(path)
+        found = cls._class(checkpoint.get("class_path", ""), path)
+        for name in ("hyper_parameters", "hparams", "module_arguments"):  # Lightning reads the names of old, too
+            if not isinstance(saved := checkpoint.get(name, {}), Mapping):
+                raise InputError(f"{path} is not a checkpoint of this package: its {name} are no mapping.")
+            if (maker := saved.get("_instantiator", INSTANTIATOR)) != INSTANTIATOR:  # it would be imported and called
+                raise InputError(f"{path} asks to be made by {maker!r}; this package lets Lightning make its modules.")
         arguments = {**found.sources, **arguments}
         module: Self = found.load_from_checkpoint(path, map_location="cpu", weights_only=True, **arguments)
         return module.eval()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lightning_binding.checkpoints import verify
 from lightning_binding.errors import InputError
+from lightning_binding.limits import check_stored
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = existing(path)
     verify(path)
+    check_stored(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different class for every kind of damage
@@ -57,7 +59,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         return dict(read_checkpoint(path)["state_dict"])
     try:
         return safetensors.torch.load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path} cannot be read as safetensors ({error}): is it damaged?") from error
 
 

@@ -9,6 +9,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lightning_binding.cli.lookup import nearest_files, suggest
 from lightning_binding.errors import InputError
+from lightning_binding.limits import MOST_DEPTH, MOST_NODES, read_text
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
@@ -49,17 +50,36 @@ def check_config(path: Path) -> None:
     if not path.is_file():
         raise InputError(f"--config: there is no file {path}{nearest_files(path, '*.y*ml')}")
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        root = yaml.compose(read_text(path), yaml.SafeLoader)
+    except RecursionError:
+        raise InputError(f"{path} is nested too deep; a configuration has at most {MOST_DEPTH} levels.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"{path}{where}: this is not YAML: {error.problem or error.context}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: this is not YAML: {error}.") from error
     if root is not None and not isinstance(root, MappingNode):
         raise InputError(f"{path}: expected keys with values (`trainer: …`), got {_text(root)!r}.")
     if root is not None:
+        _measure(root, path)
         _check_mapping(root, path, "")
+
+
+def _measure(root: Node, path: Path) -> None:
+    """Raises an `InputError` for anchors that repeat without end or too often, before anything walks through them."""
+    waiting, count = [(root, 1)], 0
+    while waiting:
+        node, depth = waiting.pop()
+        count += 1
+        if depth > MOST_DEPTH:
+            raise InputError(f"{path} is nested too deep; a configuration has at most {MOST_DEPTH} levels.")
+        if count + len(waiting) > MOST_NODES:
+            raise InputError(f"{path} has more than {MOST_NODES} values, what its anchors repeat counted each time.")
+        if isinstance(node, MappingNode):
+            waiting += [(each, depth + 1) for pair in node.value for each in pair]
+        elif isinstance(node, SequenceNode):
+            waiting += [(each, depth + 1) for each in node.value]
 
 
 def _check_mapping(node: MappingNode, path: Path, prefix: str) -> None:

@@ -1,7 +1,6 @@
 """Masks and points of a video as a user gives them: files, folders, or points in a string."""
 
 import csv
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from lightning_binding.crw.objects import VOID
 from lightning_binding.errors import InputError
+from lightning_binding.limits import parse_json, read_text
 from lightning_binding.masks import read_mask
 
 
@@ -80,10 +80,7 @@ def read_points(given: str) -> Tensor:
 
 
 def _json(path: Path) -> list[Any]:
-    try:
-        rows = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"--points {path} is no JSON: {error}.") from error
+    rows = parse_json(read_text(path), f"--points {path}")
     if not isinstance(rows, list):
         raise InputError(f"--points {path} holds no list; expected [[x, y], [x, y]].")
     return rows
@@ -91,8 +88,8 @@ def _json(path: Path) -> list[Any]:
 
 def _csv(path: Path) -> list[list[str]]:
     try:
-        rows = [row for row in csv.reader(path.read_text().splitlines()) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+        rows = [row for row in csv.reader(read_text(path).splitlines()) if row]
+    except csv.Error as error:
         raise InputError(f"--points {path} is no CSV: {error}.") from error
     header = [name.strip().lower() for name in rows[0]] if rows else []
     if {"x", "y"} <= set(header):
@@ -104,6 +101,6 @@ def _csv(path: Path) -> list[list[str]]:
 def _point(row: Any, given: str) -> tuple[float, float]:
     try:
         x, y = (math.nan if value is None or str(value).strip() == "" else float(value) for value in row)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"--points {given}: {row} is no point; expected two numbers, x and y.") from error
     return x, y

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_binding.errors import InputError
+from lightning_binding.limits import check_stored
 from lightning_binding.names import did_you_mean
 from lightning_binding.weights import existing
 
@@ -56,6 +57,7 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
         InputError: If the file is missing or damaged, or holds more than plain data.
     """
     path = existing(path)
+    check_stored(path)
     try:
         with torch.serialization.safe_globals([Namespace]):
             found = torch.load(path, map_location="cpu", weights_only=True)

@@ -95,7 +95,7 @@ class Pictures:
                         None, (2 * width, 2 * height)
                     )  # lets libjpeg decode a large photograph at half its size
                     rgb = to_rgb(image)
-            except OSError as error:
+            except Exception as error:  # Pillow raises many for bad files, and one for those that are too large
                 warnings.warn(f"Skipped a broken picture, {path} ({error}).", stacklevel=2)
                 continue
             scale = share * min(rgb.width / width, rgb.height / height)

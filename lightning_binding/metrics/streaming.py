@@ -167,7 +167,11 @@ class StreamingFrechet(Metric):
             sums = load_file(path)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path} cannot be read as statistics ({error}): delete it to have them again.") from error
-        for name in ("count", "sum", "products"):
+        size = tuple(sums["sum"].shape)[:1] if "sum" in sums else ()
+        for name, shape in {"count": (), "sum": size, "products": size * 2}.items():
+            own = getattr(self, f"real_{name}")
+            if name not in sums or tuple(sums[name].shape) != shape or sums[name].dtype != own.dtype:
+                raise InputError(f"{path} has no {name} of shape {shape} in {own.dtype}: delete it to have it again.")
             setattr(self, f"real_{name}", sums[name].to(self.device))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lightning_binding.errors import InputError
+from lightning_binding.limits import picture
 from lightning_binding.video.timing import Pixels, TimedFrame, VideoInfo
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
@@ -51,12 +52,9 @@ def probe(path: str, fps: float) -> VideoInfo:
         InputError: There are no frames, or the first cannot be read.
     """
     files = frame_files(path)
-    try:
-        with Image.open(files[0]) as image:  # reads the header alone
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
-            width, height = image.size[::-1] if turned else image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"The frame {files[0]} cannot be read as a picture: {error}.") from error
+    with picture(files[0], "The frame ") as image:  # reads the header alone
+        turned = image.getexif().get(ORIENTATION, 1) >= 5
+        width, height = image.size[::-1] if turned else image.size
     return VideoInfo(width, height, fps, len(files) / fps, len(files))
 
 
@@ -79,13 +77,10 @@ def frames(path: str, start: float, size: int | None, fps: float) -> Iterator[Ti
 
 
 def _read(path: str, size: int | None) -> Pixels:
-    try:
-        with Image.open(path) as image:
-            if size is not None and image.format == "JPEG":
-                image.draft("RGB", (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"The frame {path} cannot be read as a picture: {error}.") from error
+    with picture(path, "The frame ") as image:
+        if size is not None and image.format == "JPEG":
+            image.draft("RGB", (2 * size, 2 * size))
+        upright = ImageOps.exif_transpose(image).convert("RGB")
     if size is not None:
         scale = size / min(upright.size)
         upright = upright.resize(
