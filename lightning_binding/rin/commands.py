@@ -36,8 +36,9 @@ def sample(
     """Draws pictures or videos with a trained model and writes them as a grid and one by one.
 
     Args:
-        ckpt_path: Checkpoint of a run, or a file that `export` wrote; the emoji model that the package ships when not
-            given. Averaged weights are used where the run had an `EMA` callback.
+        ckpt_path: Checkpoint of a run, or a file that `export` wrote; when not given, the emoji model that the package
+            ships, or with `context` that of moving sprites. Averaged weights are used where the run had an `EMA`
+            callback.
         num: Number of pictures or videos.
         steps: Sampling steps; the model's own setting when not given.
         sampler: Sampler, such as ddim, ddpm or heun, or the import path of one; the model's own when not given.
@@ -68,12 +69,7 @@ def sample(
     if fps <= 0 or (frames is not None and frames < 1):
         raise InputError(f"--fps {fps:g} must be positive, --frames {frames} 1 or more.")
     find_sampler(sampler or "ddim")
-    if context and not ckpt_path:
-        raise InputError(
-            "--context is for a model of video, and none ships with the package: give --ckpt_path with a run of "
-            "RINVideoDiffusion, such as that of configs/rin/sprites.yaml."
-        )
-    module = load(ckpt_path) if ckpt_path else load_pretrained("rin_emoji32")
+    module = load(ckpt_path) if ckpt_path else load_pretrained("rin_sprites" if context else "rin_emoji32")
     if not isinstance(module, RINDiffusion):
         raise InputError(f"{ckpt_path} holds a {type(module).__name__}, which draws no pictures.")
     if label and not module.num_classes:

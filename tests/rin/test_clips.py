@@ -9,7 +9,9 @@ from PIL import Image
 
 from lightning_binding import InputError
 from lightning_binding.cli import main
+from lightning_binding.data import MovingSpritesDataModule
 from lightning_binding.export import save
+from lightning_binding.pretrained import load_pretrained
 from lightning_binding.rin.clips import read_context
 from lightning_binding.rin.sampling import Sampling
 from lightning_binding.rin.video import RINVideoDiffusion
@@ -115,11 +117,32 @@ def test_options_of_the_other_kind_of_model(tmp_path: Path, clip: Path, capsys: 
     for given, message in (
         (["--ckpt_path", str(model), "--context", str(clip)], "draws clips from noise alone"),
         (["--frames", "3"], "this one draws pictures"),
-        (["--context", str(clip)], "none ships with the package"),
     ):
         with pytest.raises(SystemExit):
             main(["sample", *given, "--num", "1", "--out", str(tmp_path / "out")])
         assert message in capsys.readouterr().err
+
+
+def test_the_model_that_ships_predicts_motion() -> None:
+    """Held-out sprites are nearer to what the shipped model predicts than to the last given frame, by 1 dB and more."""
+    module = load_pretrained("rin_sprites")
+    data = MovingSpritesDataModule(
+        frame_size=32, frames=16, eval_sequences=8, eval_frames=16, sprites=[1, 2], sprite_size=[0.3, 0.5],
+        speed=[0.02, 0.06], spin=[0.0, 3.0], zoom=[0.0, 0.01], background="plain", skin_tones=False,
+    )  # fmt: skip
+    clips = torch.stack([sequence["video"] for sequence in data.val_dataloader()])
+    predicted = module.predict_video(clips[:, :2], steps=10)
+
+    def decibels(video: torch.Tensor) -> float:
+        error = (video.float() - clips[:, 2:].float()).square().flatten(1).mean(1)
+        return float((10 * torch.log10(255**2 / error)).mean())
+
+    assert decibels(predicted) > decibels(clips[:, 1:2].expand_as(predicted)) + 1
+
+
+def test_the_shipped_model_goes_on_from_a_clip(tmp_path: Path, clip: Path) -> None:
+    main(["sample", "--context", str(clip), "--num", "1", "--steps", "2", "--out", str(tmp_path / "out")])
+    assert list((tmp_path / "out").glob("*.gif"))
 
 
 def test_a_file_without_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
