@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch.distributed
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -23,6 +24,7 @@ from lightning_binding.cli.resume import (
 )
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
+from lightning_binding.together import world_size
 from lightning_binding.weights import read_checkpoint
 
 STAGES: dict[str, str] = {
@@ -124,6 +126,7 @@ class BindingCLI(LightningCLI):
 
     def run(self) -> None:
         """Runs the stage."""
+        joined = world_size()
         names = ("ckpt_path", "weights_only")
         result = getattr(self.trainer, self.stage)(
             self.model, datamodule=self.datamodule, **{name: self.config[name] for name in names}
@@ -132,3 +135,5 @@ class BindingCLI(LightningCLI):
             self.predictions = result
             runs.save_predictions(self.trainer, result)
         runs.report(self.trainer, self.stage)
+        if joined == 1 and world_size() > 1:  # threads of gloo that outlive Python end the process by a signal
+            torch.distributed.destroy_process_group()
