@@ -237,10 +237,10 @@ def test_too_many_broken_files_stop_the_run_in_one_sentence(tmp_path: Path, vide
         (root / "train" / "sailing" / f"{index}.mp4").write_bytes(b"no video")
     listed = tmp_path / "list.txt"
     data = module(root, broken_files=str(listed), max_broken=0.2, num_workers=1)
-    batches = iter(data.train_dataloader())
+    loader = data.train_dataloader()
     with pytest.raises(TooManyBroken) as caught:
-        list(batches)
-    batches._shutdown_workers()  # type: ignore[attr-defined]
+        list(loader)
+    loader._iterator._shutdown_workers()  # type: ignore[union-attr]
     count = len(data.train_set())
     assert str(caught.value) == (
         f"3 of the {count} videos under {root}/train/ cannot be read, more than the 2 that max_broken tolerates; they "
