@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ UNFINISHED = ".part"
 
 MARK = b"sha256:"
 _COMMENT = len(MARK) + 64
-_END, _RECORD = (
-    b"PK\5\6",
-    22,
-)  # the end record of a zip file; its last two bytes are the length of the comment behind it
+# The end record of a zip file, and its size; its last two bytes are the length of the comment behind it.
+_END = b"PK\5\6"
+_RECORD = 22
 _BLOCK = 1 << 20
 
 
@@ -131,25 +129,6 @@ def verify(path: str | Path) -> bool:
     if length != struct.pack("<H", _COMMENT) or MARK + digest.hexdigest().encode() != comment:
         raise InputError(f"{path} is damaged: its content does not have the checksum that was written with it.")
     return True
-
-
-def newest_valid(files: Iterable[Path], tell: Callable[[str], None] = print) -> Path | None:
-    """The newest checkpoint that is whole; each damaged one that is newer is told of.
-
-    Args:
-        files: Checkpoints.
-        tell: Says a sentence.
-    """
-    from lightning_binding.weights import read_checkpoint  # which verifies, too
-
-    for path in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True):
-        try:
-            read_checkpoint(path)
-        except InputError as error:
-            tell(f"{error} The one before is used.")
-        else:
-            return path
-    return None
 
 
 class VerifiedCheckpointIO(TorchCheckpointIO):

@@ -2,7 +2,7 @@
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,23 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} is not a checkpoint of Lightning: it has no state_dict.")
     return checkpoint
+
+
+def newest_valid(files: Iterable[Path], tell: Callable[[str], None] = print) -> Path | None:
+    """The newest checkpoint that is whole; each damaged one that is newer is told of.
+
+    Args:
+        files: Checkpoints.
+        tell: Says a sentence.
+    """
+    for path in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True):
+        try:
+            read_checkpoint(path)
+        except InputError as error:
+            tell(f"{error} The one before is used.")
+        else:
+            return path
+    return None
 
 
 def _is_zip(path: Path) -> bool:

@@ -10,9 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_binding.checkpoints import UNFINISHED, VerifiedCheckpointIO, newest_valid, verify, write_checkpoint
+from lightning_binding.checkpoints import UNFINISHED, VerifiedCheckpointIO, verify, write_checkpoint
 from lightning_binding.errors import InputError
-from lightning_binding.weights import read_checkpoint
+from lightning_binding.weights import newest_valid, read_checkpoint
 
 STATE: dict[str, Any] = {"state_dict": {"w": torch.arange(2000.0)}, "global_step": 7}
 

@@ -63,7 +63,7 @@ class RotatingCheckpoint(ModelCheckpoint):
         if loop._should_accumulate():
             return
         self._due = self._due or self._time(trainer)
-        if self._due and not self._waits(trainer):
+        if self._due and not at_seam(trainer):
             assert trainer.fit_loop._data_fetcher is not None
             if not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
                 self.save(trainer)
@@ -71,17 +71,8 @@ class RotatingCheckpoint(ModelCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the checkpoint that was due before validation."""
         fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if fitting and self._due and not self._waits(trainer):
+        if fitting and self._due and not at_seam(trainer):
             self.save(trainer)
-
-    def _waits(self, trainer: Trainer) -> bool:
-        """Whether an epoch ends here: Lightning loses a batch, and what epochs end with, when a run goes on from there.
-
-        The checkpoint is then written after the next step, unless every step ends an epoch.
-        """
-        loop = trainer.fit_loop.epoch_loop
-        ends = loop.batch_progress.is_last_batch or loop._num_ready_batches_reached()
-        return ends and trainer.num_training_batches > trainer.accumulate_grad_batches
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the end of the run, whatever its step."""
@@ -114,6 +105,16 @@ class RotatingCheckpoint(ModelCheckpoint):
         if self.minutes is None:
             return trainer.global_step % self.every_n_steps == 0
         return bool(trainer.strategy.broadcast(time.monotonic() - self._written >= 60 * self.minutes))
+
+
+def at_seam(trainer: Trainer) -> bool:
+    """Whether an epoch ends here: Lightning loses a batch, and what epochs end with, when a run goes on from there.
+
+    A checkpoint is then written after the next step, unless every step ends an epoch.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    ends = loop.batch_progress.is_last_batch or loop._num_ready_batches_reached()
+    return ends and trainer.num_training_batches > trainer.accumulate_grad_batches
 
 
 def _step(path: str | Path) -> int:

@@ -15,17 +15,18 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_binding.callbacks.rotating_checkpoint import RotatingCheckpoint
+from lightning_binding.callbacks.rotating_checkpoint import RotatingCheckpoint, at_seam
 from lightning_binding.errors import InputError
 
 
 class SaveOnSignal(Callback):
     """Saves and stops when the process is asked to: on SIGTERM, and on SLURM's warning before the time is up.
 
-    The step that is under way is finished first, so the checkpoint is one that training goes on from exactly;
-    Lightning's own handler writes in the middle of a step. The process then ends with 128 + the signal's number. If the
-    step takes longer than the deadline, the process ends without a new checkpoint, and the one before is what remains.
-    In a SLURM job one of `requeue` puts the job into the queue again: with `--resume auto` the same script goes on.
+    The step that is under way is finished first, and another one where an epoch ends with it, so the checkpoint is one
+    that training goes on from exactly; Lightning's own handler writes in the middle of a step. The process then ends
+    with 128 + the signal's number. If that takes longer than the deadline, the process ends without a new checkpoint,
+    and the one before is what remains. In a SLURM job one of `requeue` puts the job into the queue again: with
+    `--resume auto` the same script goes on.
 
     Args:
         signals: Names of the signals. SLURM sends the one that `#SBATCH --signal=USR1@120` names.
@@ -62,7 +63,7 @@ class SaveOnSignal(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves and stops, if any process was asked to and an optimizer step is done."""
-        if trainer.fit_loop.epoch_loop._should_accumulate():
+        if trainer.fit_loop.epoch_loop._should_accumulate() or at_seam(trainer):
             return
         if not trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
             return

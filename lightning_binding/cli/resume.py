@@ -8,10 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_binding.callbacks.ema import EMA
-from lightning_binding.checkpoints import newest_valid
 from lightning_binding.cli.lookup import nearest_files
 from lightning_binding.errors import InputError
-from lightning_binding.weights import raise_mismatch
+from lightning_binding.weights import newest_valid, raise_mismatch
 
 KEYWORDS = ("best", "hpc")  # what Lightning finds by itself
 

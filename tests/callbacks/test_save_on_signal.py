@@ -54,6 +54,12 @@ def test_the_step_is_saved(name: str, rotating: bool, tmp_path: Path) -> None:
     assert all(timer.finished.is_set() for timer in timers)  # the deadline ends nothing later
 
 
+def test_not_at_the_seam_of_two_epochs(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        fit(tmp_path, SaveOnSignal(), Sender(signal.SIGTERM, 1), RotatingCheckpoint(every_n_steps=100))
+    assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["step=3.ckpt"]  # an epoch has two steps
+
+
 def test_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(toys, "Sender", Sender, raising=False)
