@@ -24,7 +24,7 @@ from tqdm import trange
 from lightning_binding.data import EmojiDataModule, MovingSpritesDataModule
 from lightning_binding.metrics import FrechetDistance, JaccardBoundary
 from lightning_binding.metrics.extractors import TimmExtractor
-from lightning_binding.optim import WarmupCosine
+from lightning_binding.optim import Muon, WarmupCosine
 from lightning_binding.rin.joint_diffusion import RINJoint
 
 
@@ -46,7 +46,7 @@ def classifier(model: RINJoint, data: EmojiDataModule, steps: int, precision: to
     """The same network, trained to tell the category alone."""
     torch.manual_seed(0)
     fresh = RINJoint(model.modalities, dict(model.hparams["network_options"]))
-    optimizer = timm.optim.Muon(fresh.parameters(), lr=4e-3, weight_decay=0.01, nesterov=True, betas=(0.9, 0.99))
+    optimizer = Muon(fresh.parameters(), lr=4e-3, weight_decay=0.01, nesterov=True, betas=(0.9, 0.99))
     schedule, draws = WarmupCosine(optimizer, steps, 100), torch.Generator().manual_seed(0)
     loader = data.train_dataloader()
     batches, epoch = iter(loader), 0

@@ -18,6 +18,7 @@ from torch import nn
 from lightning_binding.errors import InputError
 from lightning_binding.hparams import plain_arguments
 from lightning_binding.optim import parameter_groups
+from lightning_binding.precision import processor_has_bfloat16
 from lightning_binding.weights import load_weights, read_checkpoint
 
 
@@ -121,6 +122,12 @@ class BindingModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Makes the generator of the training draws: every rank has its own, and a checkpoint's goes on."""
+        precision = str(self.trainer.precision)
+        if precision.startswith("bf16") and self.device.type == "cpu" and not processor_has_bfloat16():
+            rank_zero_warn(
+                f"trainer.precision is {precision}, but this processor has no instructions for bfloat16 and emulates "
+                "them, several times slower than float32: add --trainer.precision 32-true."
+            )
         self.generator = torch.Generator(self.device).manual_seed(torch.initial_seed() % 2**63 + self.global_rank)
         if self._generator_state is not None:
             self.generator.set_state(self._generator_state)

@@ -4,15 +4,19 @@ LAMB is `timm.optim.Lamb`. With `max_grad_norm: null` and `eps: 1e-8` it is the 
 clipped inside, and a group without weight decay (see `parameter_groups`) is not adapted either.
 """
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
+from timm.optim import muon
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_binding.errors import InputError
+from lightning_binding.precision import processor_has_bfloat16
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
@@ -58,3 +62,24 @@ class WarmupCosine(LambdaLR):
             return 0.5 * (1 + math.cos(math.pi * fraction * progress))
 
         super().__init__(optimizer, factor)
+
+
+class Muon(muon.Muon):  # type: ignore[misc]
+    """`timm.optim.Muon`, whose Newton-Schulz iteration is of float32 where the processor has no bfloat16.
+
+    timm computes it in bfloat16 whatever the device, which such a processor emulates at a fifth of the speed; the
+    arguments are timm's. Vectors are left to AdamW. Jordan et al., *Muon*, 2024.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """A step of the optimizer, as timm's."""
+        devices = {parameter.device.type for group in self.param_groups for parameter in group["params"]}
+        if "cpu" not in devices or processor_has_bfloat16():
+            return super().step(closure)
+        iteration = muon.zeropower_via_newtonschulz
+        muon.zeropower_via_newtonschulz = functools.partial(iteration, dtype=torch.float32)  # timm hands no type down
+        try:
+            return super().step(closure)
+        finally:
+            muon.zeropower_via_newtonschulz = iteration

@@ -8,8 +8,8 @@ import torch
 from timm.optim import Lamb
 from torch import nn
 
-from lightning_binding import InputError
-from lightning_binding.optim import WarmupCosine, parameter_groups
+from lightning_binding import InputError, optim
+from lightning_binding.optim import Muon, WarmupCosine, parameter_groups
 
 
 def rate(step: int, lr: float, total: int, warmup: int, fraction: float) -> float:
@@ -89,3 +89,17 @@ def test_groups_are_all_parameters_once_and_decay_matrices_alone() -> None:
         names[id(parameter)].endswith("bias") or "norm" in names[id(parameter)] for parameter in exempt["params"]
     )
     assert {"interface_position", "latent_position"} <= {names[id(parameter)] for parameter in decayed["params"]}
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_muon_is_exact_where_bfloat16_is_slow(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optim, "processor_has_bfloat16", lambda: fast)
+    torch.manual_seed(0)
+    ours, timms = (nn.Parameter(torch.ones(6, 4)) for _ in range(2))
+    ours.grad = timms.grad = torch.randn(6, 4)
+    iteration = timm.optim.muon.zeropower_via_newtonschulz
+    Muon([ours], lr=0.1).step()
+    assert timm.optim.muon.zeropower_via_newtonschulz is iteration
+    timm.optim.Muon([timms], lr=0.1).step()
+    assert torch.equal(ours, timms) == fast
+    torch.testing.assert_close(ours, timms, atol=1e-3, rtol=0)
