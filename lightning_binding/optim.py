@@ -64,7 +64,7 @@ class WarmupCosine(LambdaLR):
         super().__init__(optimizer, factor)
 
 
-class Muon(muon.Muon):  # type: ignore[misc]
+class Muon(muon.Muon):
     """`timm.optim.Muon`, whose Newton-Schulz iteration is of float32 where the processor has no bfloat16.
 
     timm computes it in bfloat16 whatever the device, which such a processor emulates at a fifth of the speed; the
@@ -76,10 +76,10 @@ class Muon(muon.Muon):  # type: ignore[misc]
         """A step of the optimizer, as timm's."""
         devices = {parameter.device.type for group in self.param_groups for parameter in group["params"]}
         if "cpu" not in devices or processor_has_bfloat16():
-            return super().step(closure)
+            return super().step(closure)  # type: ignore[no-untyped-call]
         iteration = muon.zeropower_via_newtonschulz
         muon.zeropower_via_newtonschulz = functools.partial(iteration, dtype=torch.float32)  # timm hands no type down
         try:
-            return super().step(closure)
+            return super().step(closure)  # type: ignore[no-untyped-call]
         finally:
             muon.zeropower_via_newtonschulz = iteration

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,19 +94,20 @@ def frames(path: str, start: float, size: int | None, threads: int = 0) -> Itera
         InputError: The file cannot be read, or has no frames.
     """
     with opened(path, threads) as (container, stream):
-        found = _decoded(container, stream, start, size)
+        scaler = _Scaler(size, threads)
+        found = _decoded(container, stream, start, scaler)
         first = next(found, None)
         if start > 0 and (first is None or first.time > start + TOLERANCE):
             # The index is wrong, or the place is behind the last frame: decode all.
             container.seek(0)
-            found = _decoded(container, stream, 0, size)
+            found = _decoded(container, stream, 0, scaler)
             first = next(found, None)
         if first is None:
             raise InputError(f"{path} has no frames.")
         yield from itertools.chain([first], found)
 
 
-def _decoded(container: InputContainer, stream: VideoStream, start: float, size: int | None) -> Iterator[TimedFrame]:
+def _decoded(container: InputContainer, stream: VideoStream, start: float, scaler: _Scaler) -> Iterator[TimedFrame]:
     """The frames from the last key frame that is not after `start`."""
     base = stream.time_base
     origin = stream.start_time or 0  # files cut out of longer ones do not begin at 0
@@ -117,20 +119,21 @@ def _decoded(container: InputContainer, stream: VideoStream, start: float, size:
         ticks = frame.pts if frame.pts is not None else frame.dts
         time = end if ticks is None or not base else float((ticks - origin) * base)
         end = time + (float(frame.duration * base) if frame.duration and base else length)
-        yield TimedFrame(time, end, _Converter(frame, size))
+        yield TimedFrame(time, end, partial(scaler, frame))
 
 
-class _Converter:
-    """Turns a frame upright, into RGB, and to a size, when it is asked to."""
+class _Scaler:
+    """Turns frames upright, into RGB, and to a size; all frames share the tables that FFmpeg makes for it."""
 
-    def __init__(self, frame: VideoFrame, size: int | None) -> None:
-        self.frame, self.size = frame, size
+    def __init__(self, size: int | None, threads: int) -> None:
+        self.size, self.threads = size, threads
+        self.reformatter = import_av().video.reformatter.VideoReformatter()
 
-    def __call__(self) -> Pixels:
-        frame = self.frame
+    def __call__(self, frame: VideoFrame) -> Pixels:
         scale = 1 if self.size is None else self.size / min(frame.width, frame.height)
         width, height = round(frame.width * scale), round(frame.height * scale)
-        rgb = frame.reformat(width, height, "rgb24", interpolation="BICUBIC")
+        options = {"interpolation": "BICUBIC", "threads": self.threads}
+        rgb = self.reformatter.reformat(frame, width, height, "rgb24", **options)
         return np.rot90(rgb.to_ndarray().astype(np.uint8, copy=False), round(frame.rotation / 90))
 
 

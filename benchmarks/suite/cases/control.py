@@ -8,7 +8,7 @@ import carml_estep
 
 from suite.side import Side
 
-PULLS, COUNTED = 10, 5  # rollouts of 100 steps that count in a call, after those that warm up
+PULLS, COUNTED = 100, 5  # rollouts of 100 steps that count in a call, after those that warm up
 TRAJECTORIES, WIDTH = 1024, 32
 
 

@@ -116,7 +116,7 @@ def our_videos() -> Side:
     options = {"frames": CLIP, "fps": 15.0, "frame_size": FRAME, "short_side": 144}
     data = VideoFolderDataModule(str(videos()), batch_size=4, num_workers=0, **options)
     data.setup("fit")
-    return epochs(data.train_dataloader(), VIDEOS)
+    return epochs(data.train_dataloader(), len(data.train_set()))
 
 
 def plain_videos() -> Side:
