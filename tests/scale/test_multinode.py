@@ -1,50 +1,13 @@
 """The scripts for several nodes, run with two of one process each: the same bits as two processes of one node."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from launching import ON_CPUS, TINY, finish, free_port, start
 
-ROOT = Path(__file__).parents[2]
-TINY = str(Path(__file__).with_name("tiny.yaml"))
-ON_CPUS = ["--trainer.accelerator=cpu", "--trainer.precision=32-true", "--model.compile=false"]
 pytestmark = pytest.mark.long
-
-
-def start(command: list[str], **variables: object) -> "subprocess.Popen[str]":
-    """A command in the root of the checkout, with the programs of this interpreter and the `srun` of this folder."""
-    path = os.pathsep.join([str(Path(__file__).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment | {name: str(value) for name, value in variables.items()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(*running: "subprocess.Popen[str]") -> None:
-    try:
-        for process in running:
-            text, _ = process.communicate(timeout=300)
-            assert process.returncode == 0, text
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def end(folder: Path) -> dict[str, Any]:
