@@ -24,13 +24,13 @@ from lightning_binding.metrics import (
 
 
 class Pooled(nn.Module):
-    """A fixed random extractor: pictures or clips to eight features, in float64."""
+    """A fixed random extractor: pictures or clips to four features, in float64."""
 
     min_frames = 2
 
     def forward(self, images: Tensor) -> Tensor:
         rows = images.double().flatten(1) / 127.5 - 1
-        return torch.tanh(rows @ torch.randn(rows.shape[1], 8, generator=torch.Generator().manual_seed(0)).double() / 9)
+        return torch.tanh(rows @ torch.randn(rows.shape[1], 4, generator=torch.Generator().manual_seed(0)).double() / 9)
 
 
 def drawn(index: int, *shape: int, high: int = 256) -> tuple[Tensor, Tensor]:
@@ -41,7 +41,7 @@ def drawn(index: int, *shape: int, high: int = 256) -> tuple[Tensor, Tensor]:
 
 
 def both_sides(metric: Any, index: int, *shape: int) -> None:
-    for side, real in zip(drawn(index, 3, *shape), (True, False), strict=True):
+    for side, real in zip(drawn(index, 6, *shape), (True, False), strict=True):
         metric.update(side, real=real)
 
 
@@ -56,7 +56,7 @@ METRICS: dict[str, tuple[Callable[[], Any], Callable[[Any, int], None]]] = {
     "PCK": (KeypointAccuracy, joints),
     "mIoU": (lambda: MaskIoU(4), lambda metric, index: metric.update(*drawn(index, 2, 5, 6, high=4))),
     "PSNR and SSIM": (FrameQuality, lambda metric, index: metric.update(*drawn(index, 1, 2, 3, 16, 16))),
-    "Fréchet": (lambda: FrechetDistance(Pooled()), lambda metric, index: both_sides(metric, index, 3, 4, 4)),
+    "Fréchet": (lambda: FrechetDistance(Pooled()), lambda metric, index: both_sides(metric, index, 3, 8, 8)),
     "video Fréchet": (
         lambda: FrechetVideoDistance(Pooled()),
         lambda metric, index: both_sides(metric, index, 2, 3, 4, 4),
