@@ -109,6 +109,7 @@ class BindingModule(LightningModule):
         """
         if self.device_mesh is not None:
             shard(self.trained(), self.shards(), self.device_mesh["data_parallel"])
+            scatter(self.trained())  # should an evaluation have gathered it
 
     def on_validation_model_eval(self) -> None:
         """Also gathers the shards: the ranks' shares of the data differ."""

@@ -7,83 +7,19 @@ one that all ranks must make together.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 from weakref import WeakSet
 
 import torch
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.optim import Optimizer
 
-from lightning_binding.checkpoints import VerifiedCheckpointIO
 from lightning_binding.errors import InputError
 
 _WHOLE: "WeakSet[nn.Module]" = WeakSet()
-
-
-class FullySharded(ModelParallelStrategy):
-    """Lightning's strategy of FSDP2, over all processes of all nodes, with checkpoints like any other's.
-
-    A checkpoint is one file with the whole weights, in the format of a run on one device or with DDP: it can be looked
-    at, sampled from and gone on with by any strategy. The module says what is sharded, see `BindingModule.shards`.
-
-    Args:
-        timeout: Seconds after which a process that waits for another gives up.
-    """
-
-    def __init__(self, timeout: float = 1800.0) -> None:
-        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False, timeout=timedelta(seconds=timeout))
-        self.checkpoint_io = VerifiedCheckpointIO()
-
-    def setup_environment(self) -> None:
-        """Makes the group of all processes."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
-        super().setup_environment()
-
-    @property
-    def lightning_restore_optimizer(self) -> bool:
-        """The optimizers are loaded as Lightning loads them, through `load_optimizer_state_dict`."""
-        return True
-
-    def lightning_module_state_dict(self) -> dict[str, Any]:
-        """The whole weights, in the first process alone."""
-        return whole_state(cast(nn.Module, self.lightning_module))
-
-    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Loads whole weights."""
-        load_whole_state(cast(nn.Module, self.lightning_module), checkpoint["state_dict"])
-
-    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """The state as an optimizer of whole weights has it, in the first process alone; all processes call it."""
-        state = optimizer.state_dict()
-        whole = {
-            index: {name: _whole(value) for name, value in values.items()} for index, values in state["state"].items()
-        }
-        return {**state, "state": whole} if self.is_global_zero else {}
-
-    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Loads such a state, of which each process keeps its part."""
-        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            parts = {
-                index: {name: _like(parameters[index], value) for name, value in values.items()}
-                for index, values in state["state"].items()
-            }
-            optimizer.load_state_dict({**state, "state": parts})
-
-    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
-        """Verifies a checkpoint and reads it in every process; nothing in it is executed.
-
-        Raises:
-            InputError: If it is damaged.
-        """
-        return self.checkpoint_io.load_checkpoint(checkpoint_path, weights_only=True)
 
 
 def shard(network: nn.Module, parts: Sequence[nn.Module], mesh: DeviceMesh) -> None:
@@ -173,12 +109,12 @@ def load_whole_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
         module.load_state_dict(state)
 
 
-def _whole(value: Any) -> Any:
+def whole_tensor(value: Any) -> Any:
     """A sharded tensor as a whole one on the CPU; anything else as it is."""
     return value.full_tensor().cpu() if isinstance(value, DTensor) else value
 
 
-def _like(parameter: Tensor, value: Any) -> Any:
+def part_like(parameter: Tensor, value: Any) -> Any:
     """What an optimizer keeps of a parameter, sharded as the parameter is."""
     if not isinstance(parameter, DTensor) or not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
