@@ -134,7 +134,7 @@ def verify(path: str | Path) -> bool:
 class VerifiedCheckpointIO(TorchCheckpointIO):
     """Lightning's reading and writing of checkpoints, made safe against crashes, full disks and damage.
 
-    The command line uses it for every run on one device or with DDP; in Python:
+    The command line uses it for every run on one device or with DDP, `FullySharded` always; in Python:
     `Trainer(plugins=VerifiedCheckpointIO())`.
     """
 

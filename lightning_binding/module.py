@@ -19,6 +19,7 @@ from lightning_binding.errors import InputError
 from lightning_binding.hparams import plain_arguments
 from lightning_binding.optim import parameter_groups
 from lightning_binding.precision import processor_has_bfloat16
+from lightning_binding.sharding import gather, scatter, shard
 from lightning_binding.weights import load_weights, read_checkpoint
 
 
@@ -96,6 +97,40 @@ class BindingModule(LightningModule):
     def compiled(self) -> list[nn.Module]:
         """The networks that `compile` compiles; those of `trained()` by default."""
         return [self.trained()] if self.trained() is not self else list(self.children())
+
+    def shards(self) -> list[nn.Module]:
+        """The parts of `trained()` that FSDP2 shards, each by itself; a method that it does not suit has none."""
+        return []
+
+    def configure_model(self) -> None:
+        """Shards `trained()` where the strategy is `FullySharded`; a no-op with any other.
+
+        Raises:
+            InputError: If the strategy shards and the method does not.
+        """
+        if self.device_mesh is not None:
+            shard(self.trained(), self.shards(), self.device_mesh["data_parallel"])
+            scatter(self.trained())  # should an evaluation have gathered it
+
+    def on_validation_model_eval(self) -> None:
+        """Also gathers the shards: the ranks' shares of the data differ."""
+        super().on_validation_model_eval()
+        gather(self.trained())
+
+    def on_validation_model_train(self) -> None:
+        """Back to training, and to the shards."""
+        scatter(self.trained())
+        super().on_validation_model_train()
+
+    def on_test_model_eval(self) -> None:
+        """Also gathers the shards."""
+        super().on_test_model_eval()
+        gather(self.trained())
+
+    def on_predict_model_eval(self) -> None:
+        """Also gathers the shards."""
+        super().on_predict_model_eval()
+        gather(self.trained())
 
     def configure_optimizers(self) -> Any:
         """The injected optimizer on `parameter_groups`, and the injected scheduler, stepped with it."""

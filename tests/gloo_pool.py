@@ -1,4 +1,4 @@
-"""Two processes that form a torch.distributed group; a module of its own, since the processes import it."""
+"""Processes, two as a rule, that form a torch.distributed group; a module of its own, since the processes import it."""
 
 import os
 import socket
@@ -12,25 +12,25 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-WORLD = 2
-
 
 class GlooPool:
     """One pool of one process for each rank, so that a call can be sent to each."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: int = 2) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         context = torch.multiprocessing.get_context("spawn")
-        self.pools: list[Pool] = [context.Pool(1, join, (rank, port)) for rank in range(WORLD)]
+        self.pools: list[Pool] = [context.Pool(1, join, (rank, world, port)) for rank in range(world)]
 
     def __call__(self, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """Runs `function(rank, world, *args)` in both processes and returns both results.
+        """Runs `function(rank, world, *args)` in all processes and returns their results.
 
         The function is one of a module's top level; arguments and results can be pickled.
         """
-        waiting = [pool.apply_async(call, (function, rank, args)) for rank, pool in enumerate(self.pools)]
+        waiting = [
+            pool.apply_async(call, (function, rank, len(self.pools), args)) for rank, pool in enumerate(self.pools)
+        ]
         return [result.get(timeout=120) for result in waiting]
 
     def close(self) -> None:
@@ -40,14 +40,14 @@ class GlooPool:
             pool.join()
 
 
-def join(rank: int, port: int) -> None:
+def join(rank: int, world: int, port: int) -> None:
     """Makes a process a member of the group."""
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=WORLD)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
 
 
-def call(function: Callable[..., Any], rank: int, args: tuple[Any, ...]) -> Any:
+def call(function: Callable[..., Any], rank: int, world: int, args: tuple[Any, ...]) -> Any:
     """Calls the function, with the same random numbers in every call."""
     torch.manual_seed(0)
-    return function(rank, WORLD, *args)
+    return function(rank, world, *args)

@@ -108,7 +108,12 @@ def test_recipe_names_a_preset_of_the_data_s_size(name: str) -> None:
 def test_part_composes_with_a_recipe(name: str, folder: Path, cifar: Path) -> None:
     recipe = "rin/imagenet64.yaml"
     options = small(recipe, folder, cifar, 2)
-    options += ["--trainer.devices=1", "--model.compile=false", "--trainer.limit_train_batches=2"]
+    options += [
+        "--trainer.devices=1",
+        "--trainer.num_nodes=1",
+        "--model.compile=false",
+        "--trainer.limit_train_batches=2",
+    ]
     if "vars" in contents(name):
         options += [f"--vars.inception={random_weights(folder)}", "--trainer.callbacks.num_samples=4"]
         options += [f"--vars.statistics={folder}/statistics"]

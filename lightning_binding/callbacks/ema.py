@@ -1,6 +1,6 @@
 """Exponential moving average of the trained network, used wherever the model is looked at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
+from lightning_binding.sharding import in_parts, load_whole_state, shard_like, whole, whole_state
 
 
 class EMA(WeightAveraging):
@@ -71,6 +72,12 @@ class EMA(WeightAveraging):
             f"{', warmed up' if self.warmup else ''})."
         )
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts the average where the network is by now: on its device, and in shards if the strategy made some."""
+        assert self._average_model is not None
+        self._average_model.to(self._device or pl_module.device)
+        shard_like(self._average_model.module, _trained(pl_module))
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -101,7 +108,9 @@ class EMA(WeightAveraging):
             self._swap_models(pl_module)
 
     def _swap_models(self, pl_module: LightningModule) -> None:
-        super()._swap_models(_trained(pl_module))  # type: ignore[arg-type]
+        network = _trained(pl_module)
+        with in_parts(network):
+            super()._swap_models(network)  # type: ignore[arg-type]
         self.active = not self.active
 
     def _copy_average_to_current(self, pl_module: LightningModule) -> None:
@@ -115,7 +124,7 @@ class EMA(WeightAveraging):
         prefix = _prefix(pl_module)
         checkpoint["current_model_state"] = checkpoint["state_dict"]
         checkpoint["state_dict"] = checkpoint["state_dict"] | {
-            prefix + name: value for name, value in average.module.state_dict().items()
+            prefix + name: value for name, value in whole_state(average.module).items()
         }
         checkpoint["averaging_state"] = {"n_averaged": average.n_averaged}
 
@@ -126,16 +135,11 @@ class EMA(WeightAveraging):
             if self.loaded:
                 rank_zero_info("EMA: these are the averaged weights of the checkpoint.")
             return
-        prefix = _prefix(pl_module)
-        average = {
-            name.removeprefix(prefix): value
-            for name, value in checkpoint["state_dict"].items()
-            if name.startswith(prefix)
-        }
-        self._average_model.module.load_state_dict(average)
+        network, prefix = _trained(pl_module), _prefix(pl_module)
+        load_whole_state(self._average_model.module, _without(prefix, checkpoint["state_dict"]))
         if "averaging_state" in checkpoint:
             self._average_model.n_averaged.copy_(checkpoint["averaging_state"]["n_averaged"])
-            pl_module.load_state_dict(checkpoint["current_model_state"])
+            load_whole_state(network, _without(prefix, checkpoint["current_model_state"]))
         else:
             rank_zero_info("EMA: the checkpoint has no average; it begins at the checkpoint's weights.")
 
@@ -150,19 +154,27 @@ def _prefix(pl_module: LightningModule) -> str:
     return f"{name}." if name else ""
 
 
+def _without(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
 @contextmanager
 def averaged_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[bool]:
     """The average of an `EMA` callback is in the module inside this context, whatever the order of callbacks.
+
+    Every rank enters and leaves: where the network is sharded, they gather it together.
 
     Yields:
         Whether the weights are averaged ones.
     """
     ema = next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)  # type: ignore[attr-defined]
     if ema is None or not ema.has_average or ema.active:
-        yield ema is not None and (ema.active or ema.loaded)
+        with whole(_trained(pl_module)):
+            yield ema is not None and (ema.active or ema.loaded)
         return
     ema._swap_models(pl_module)
     try:
-        yield True
+        with whole(_trained(pl_module)):
+            yield True
     finally:
         ema._swap_models(pl_module)

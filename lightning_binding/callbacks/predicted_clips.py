@@ -57,12 +57,14 @@ class PredictedClips(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predicts and draws them."""
         silent = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
-        if silent or not trainer.is_global_zero or not self._clips:
+        if silent:
             return
-        clips = torch.stack(self._clips)
         given = int(cast(Any, pl_module).context_frames)
         generator = torch.Generator(pl_module.device).manual_seed(self.seed)
         with averaged_weights(trainer, pl_module), torch.random.fork_rng(devices=[]):
+            if not self._clips:  # the first rank has them
+                return
+            clips = torch.stack(self._clips)
             drawn = cast(Any, pl_module).sample(
                 len(clips), context=clips[:, :given] if given else None, steps=self.steps, generator=generator
             )

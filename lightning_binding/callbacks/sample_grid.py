@@ -83,14 +83,17 @@ class SampleGrid(Callback):
         self._drawn = {int(step): pictures.cpu() for step, pictures in state_dict["drawn"].items()}
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         generator = torch.Generator(pl_module.device).manual_seed(self.seed)
         with averaged_weights(trainer, pl_module), torch.random.fork_rng(devices=[]):
-            module = cast(Generative, pl_module)
-            pictures = module.sample(self.num, steps=self.steps, generator=generator).cpu()
+            module, pictures = cast(Generative, pl_module), torch.empty(0)
+            if trainer.is_global_zero:
+                pictures = module.sample(self.num, steps=self.steps, generator=generator).cpu()
         step = trainer.global_step
         self._drawn[step] = pictures[: self.columns]
+        if not trainer.is_global_zero:  # the others know when, and come along
+            return
         grid = make_grid(pictures, self.columns)
         save_png(grid, self._folder / f"step-{step:08d}.png", self.scale)
         progress = make_grid(torch.cat([self._drawn[at] for at in sorted(self._drawn)]), self.columns)

@@ -145,5 +145,6 @@ def quieten() -> None:
         "The dirpath has changed from",  # every run has its own
         "Your `IterableDataset` has `__len__` defined",  # rollouts have an exact one, and no workers
         "You have overridden `on_before_batch_transfer` in `LightningModule`",
+        "FSDP2-wrapped module .* returned a view tensor",  # which nothing here writes into
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -109,6 +109,10 @@ class RINDiffusion(BindingModule):
         """The network is what is trained, averaged and compiled."""
         return self.network
 
+    def shards(self) -> list[nn.Module]:
+        """The blocks of the network."""
+        return list(cast(Any, getattr(self.network, "blocks", [])))
+
     def setup(self, stage: str) -> None:
         """Also compares the classes of the data with the network's."""
         data = getattr(self._trainer, "datamodule", None)
