@@ -1,0 +1,164 @@
+"""The order of training on shards: another one in each epoch, in which each rank needs few chunks at a time.
+
+The chunks are shuffled, and the examples in their order cut into as many runs of equal length, the *streams*, as there
+are ranks. Within a stream, the examples of a few chunks, a *block*, are shuffled together, block after block. An epoch
+takes one example of each stream in turn, and deals them to the ranks in turn: so a rank reads its own streams alone.
+
+A rank is therefore within one block of each of its streams, and its workers, which read ahead, perhaps in the next one:
+it needs `2 * block` chunks for each of its streams, however large the data are. Over an epoch it reads its share of the
+chunks and, for each of its streams, at most one more, as a cut goes through a chunk.
+
+Everything is a function of the seed, the epoch, the sizes of the chunks, and the number of streams.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Dataset
+
+from lightning_binding.data.draws import draw_bytes
+from lightning_binding.data.sampling import Draw, TrainSampler
+from lightning_binding.errors import InputError
+
+Numbers = npt.NDArray[np.int64]
+
+_CHUNKS, _EXAMPLES = 0x6368756E6B, 0x6974656D  # keep the two orders apart, and both from the augmentations
+
+
+def _keys(seed: int, epoch: int, index: Numbers) -> npt.NDArray[np.uint64]:
+    """A random number for each index; sorting by them is a shuffle."""
+    return draw_bytes(seed, np.full_like(index, epoch), index).view("<u8")[:, 0]
+
+
+class ShardOrder:
+    """The order of an epoch.
+
+    Args:
+        sizes: Examples of each chunk; example `i` is the `i`-th of all chunks in their own order.
+        seed: Of the order.
+        epoch: The number of the epoch.
+        streams: Number of streams; no more than there are examples.
+        block: Chunks whose examples are shuffled together.
+    """
+
+    def __init__(self, sizes: Sequence[int], seed: int, epoch: int, streams: int, block: int) -> None:
+        self.seed, self.epoch, self.streams, self.block = seed, epoch, streams, block
+        size = np.array(sizes, np.int64)
+        self.chunks: Numbers = np.argsort(_keys(seed ^ _CHUNKS, epoch, np.arange(len(size))), kind="stable")
+        self.first = (np.cumsum(size) - size)[self.chunks]
+        self.end = np.cumsum(size[self.chunks])
+        self.length = int(self.end[-1]) // streams
+        """Examples of a stream; a remainder of fewer than `streams` examples is left out of the epoch."""
+
+    def stream(self, number: int) -> tuple[Numbers, Numbers]:
+        """A stream.
+
+        Returns:
+            `(length,)` the examples, and `(length,)` the numbers of the blocks, from 0, that they are in.
+        """
+        place = np.arange(number * self.length, (number + 1) * self.length)
+        slot = np.searchsorted(self.end, place, side="right")
+        begin = self.end[slot] - (np.diff(self.end, prepend=0))[slot]
+        example = self.first[slot] + place - begin
+        block = (slot - slot[:1]) // self.block
+        order = np.lexsort((_keys(self.seed ^ _EXAMPLES, self.epoch, example), block))
+        return example[order], block[order]
+
+    def blocks(self, number: int) -> list[list[int]]:
+        """The chunks of each block of a stream."""
+        first, last = np.searchsorted(self.end, [number * self.length, (number + 1) * self.length - 1], side="right")
+        chunks = self.chunks[first : last + 1].tolist()
+        return [chunks[at : at + self.block] for at in range(0, len(chunks), self.block)]
+
+
+class ShardSampler(TrainSampler):
+    """The draws of one rank, and a word to whoever fetches chunks when a block begins.
+
+    Args:
+        data: What is sampled; it must have a length, the sum of the sizes.
+        sizes: Draws of each chunk.
+        num_replicas: Number of ranks.
+        rank: This rank.
+        seed: Of the orders.
+        block: Chunks whose examples are shuffled together.
+        streams: Number of streams over all ranks; None: one for each rank. With the same number the order is the same
+            on any number of ranks; a rank needs few chunks if it is a multiple of theirs.
+        ahead: Called with the chunks of a block that begins and of the one behind it.
+
+    Raises:
+        InputError: Fewer examples than streams or ranks, or sizes that are not positive.
+    """
+
+    def __init__(
+        self,
+        data: Dataset[Any],
+        sizes: Sequence[int],
+        num_replicas: int,
+        rank: int,
+        seed: int,
+        block: int = 4,
+        streams: int | None = None,
+        ahead: Callable[[list[int]], None] | None = None,
+    ) -> None:
+        super().__init__(data, num_replicas, rank, seed)
+        if block < 1 or (streams is not None and streams < 1):
+            raise InputError(f"block is {block} and streams {streams}; both must be 1 or more.")
+        self.sizes = list(sizes)
+        self.block = block
+        self._streams = streams or num_replicas
+        self._started: tuple[int, int] | None = None
+        self.ahead = ahead
+        if sum(self.sizes) < max(self._streams, num_replicas):
+            raise InputError(
+                f"{sum(self.sizes)} examples cannot be dealt to {num_replicas} ranks and {self._streams} streams; give "
+                "fewer of them."
+            )
+
+    @property
+    def streams(self) -> int:
+        """The streams of the epoch: those it began with, on however many ranks that was."""
+        return self._started[1] if self._started and self._started[0] == self.epoch else self._streams
+
+    def state(self) -> dict[str, int]:
+        """What the order depends on beside the seed and the epoch."""
+        return {"streams": self.streams}
+
+    def resume(self, epoch: int, seen: int, state: dict[str, int] | None = None) -> None:
+        """Go on in an epoch, in the order that it began with."""
+        super().resume(epoch, seen)
+        if seen and state and "streams" in state:
+            self._started = (epoch, state["streams"])
+
+    def __len__(self) -> int:
+        """Number of examples of this rank in the epoch."""
+        return sum(self.sizes) // self.streams * self.streams // self.num_replicas
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Yield the draws of this rank in this epoch."""
+        epoch = self.epoch
+        order = ShardOrder(self.sizes, self.seed, epoch, self.streams, self.block)
+        seen = self._resumed[1] if epoch == self._resumed[0] else 0
+        turn = np.arange(self.rank, self.rank + len(self) * self.num_replicas, self.num_replicas)
+        # Of the streams, those that are r modulo the greatest common divisor are this rank's.
+        apart = math.gcd(order.streams, self.num_replicas)
+        example, block = np.empty_like(turn), np.empty_like(turn)
+        for number in range(self.rank % apart, order.streams, apart):
+            chosen = turn % order.streams == number
+            examples, blocks = order.stream(number)
+            example[chosen], block[chosen] = (each[turn[chosen] // order.streams] for each in (examples, blocks))
+        return self._draws(order, turn[seen:] % order.streams, example[seen:], block[seen:])
+
+    def _draws(self, order: ShardOrder, stream: Numbers, example: Numbers, block: Numbers) -> Iterator[Draw]:
+        """The draws; what is needed next is said in time."""
+        at: dict[int, int] = {}
+        blocks = {int(number): order.blocks(int(number)) for number in np.unique(stream)} if self.ahead else {}
+        for number, index, place in zip(stream.tolist(), example.tolist(), block.tolist(), strict=True):
+            if self.ahead and at.get(number) != place:
+                at[number] = place
+                self.ahead([chunk for each in blocks[number][place : place + 2] for chunk in each])
+            yield index, order.epoch
