@@ -37,13 +37,13 @@ class Example(NamedTuple):
     name: str
 
 
-def encode(example: Example) -> bytes:
+def encode_example(example: Example) -> bytes:
     """An item of a chunk."""
     name = os.fsencode(example.name).decode("utf-8", "replace").encode()
     return _LEAVES.pack(len(example.data), _LABEL.size, len(name)) + example.data + _LABEL.pack(example.label) + name
 
 
-def decode(item: bytes, where: str) -> Example:
+def decode_example(item: bytes, where: str) -> Example:
     """The example of an item.
 
     Args:
@@ -119,7 +119,7 @@ class Chunk:
 
     def example(self, index: int) -> Example:
         """An item as an example; errors as those of `item`."""
-        return decode(self.item(index), f"item {index} of the chunk {self.path}")
+        return decode_example(self.item(index), f"item {index} of the chunk {self.path}")
 
     def close(self) -> None:
         """Closes the file."""

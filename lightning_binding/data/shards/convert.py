@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lightning_binding.data.broken import BrokenFiles
-from lightning_binding.data.shards.chunk import MOST_BYTES, Example, encode, pack
+from lightning_binding.data.shards.chunk import MOST_BYTES, Example, encode_example, pack
 from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, parse_index, write_file
 from lightning_binding.data.shards.plan import Plan, Task
 from lightning_binding.data.shards.sides import KINDS
@@ -162,7 +162,7 @@ def _write(job: tuple[Task, Path, str, BrokenFiles]) -> None:
     for path, name, label in zip(task.paths, task.names, task.labels, strict=True):
         try:
             KINDS[kind].check(path)
-            item = encode(Example(Path(path).read_bytes(), label, name))
+            item = encode_example(Example(Path(path).read_bytes(), label, name))
             if len(item) > MOST_BYTES - 64:
                 raise InputError("it has more than 4 GiB")
             items.append(item)

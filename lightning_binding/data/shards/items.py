@@ -16,9 +16,6 @@ from lightning_binding.data.shards.chunk import Chunk, Example
 from lightning_binding.data.shards.store import Store
 from lightning_binding.data.video_scan import ENDINGS
 
-OPEN = 16
-"""Chunks that a process keeps open; opening one again takes microseconds."""
-
 
 class ShardItems:
     """Examples of shards, numbered through all chunks; the decoder is given a file in memory.
@@ -95,7 +92,7 @@ class ShardItems:
         if self._owner != os.getpid():  # files that a parent opened are the parent's to close
             self._open, self._owner = OrderedDict(), os.getpid()
         if number not in self._open:
-            while len(self._open) >= OPEN:
+            while len(self._open) >= self.store.keeps_open:
                 self._open.popitem(last=False)[1].close()
             self._open[number] = self.store.open(self.index.chunks[number])
         self._open.move_to_end(number)

@@ -14,6 +14,8 @@ from lightning_binding.data.video_scan import is_video, read_list, scan_videos
 from lightning_binding.errors import InputError
 from lightning_binding.video.guarded import GuardedDecoder
 
+_DECODER = GuardedDecoder()  # each process that converts starts one of its own, with the first video
+
 
 class Found(NamedTuple):
     """The examples of a source.
@@ -86,11 +88,7 @@ def check_image(path: str) -> None:
 
 def check_video(path: str) -> None:
     """Decodes the first frame of a video, in a process of its own. Raises an `Undecodable`."""
-    decoder = GuardedDecoder()
-    try:
-        decoder.cut(path, 0.0, 1, None)
-    finally:
-        decoder.close()
+    _DECODER.cut(path, 0.0, 1, None)
 
 
 class Kind(NamedTuple):

@@ -14,7 +14,13 @@ from lightning_binding.limits import read_text
 
 
 class Store(Protocol):
-    """A folder of chunks, here or elsewhere."""
+    """A folder of chunks, here or elsewhere.
+
+    Attributes:
+        keeps_open: Chunks that a process may keep open.
+    """
+
+    keeps_open: int
 
     @property
     def root(self) -> str:
@@ -44,6 +50,8 @@ class Folder:
     Args:
         root: The folder.
     """
+
+    keeps_open = 16
 
     def __init__(self, root: str) -> None:
         self.root = root

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils import _pytree
 
 from lightning_binding import InputError
-from lightning_binding.data.shards.chunk import Chunk, Example, decode, encode, pack
+from lightning_binding.data.shards.chunk import Chunk, Example, decode_example, encode_example, pack
 from lightning_binding.data.shards.index import SPEC, ChunkInfo, ShardIndex, parse_index
 
 examples = st.builds(
@@ -26,7 +26,7 @@ examples = st.builds(
 @given(st.lists(examples, max_size=6))
 def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, items: list[Example]) -> None:
     path = tmp_path_factory.getbasetemp() / "chunk.bin"
-    path.write_bytes(pack([encode(item) for item in items]))
+    path.write_bytes(pack([encode_example(item) for item in items]))
     chunk = Chunk(path)
     assert chunk.count == len(items)
     assert [chunk.example(index) for index in range(chunk.count)] == items
@@ -37,7 +37,7 @@ def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, items:
 
 def test_the_bytes_are_those_of_litdata() -> None:
     """As its BinaryWriter writes `{"data": b"\\x01" * 3, "label": 7, "name": "a"}`, and `b""`, -1, `"bc"`."""
-    items = [encode(Example(b"\1\1\1", 7, "a")), encode(Example(b"", -1, "bc"))]
+    items = [encode_example(Example(b"\1\1\1", 7, "a")), encode_example(Example(b"", -1, "bc"))]
     header = struct.pack("<4I", 2, 16, 40, 62)
     first = struct.pack("<3I", 3, 8, 1) + b"\1\1\1" + struct.pack("<q", 7) + b"a"
     assert pack(items) == header + first + struct.pack("<3I", 0, 8, 2) + struct.pack("<q", -1) + b"bc"
@@ -48,7 +48,7 @@ def test_the_bytes_are_those_of_litdata() -> None:
 @given(st.data())
 def test_a_cut_chunk_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.bin"
-    items = [encode(Example(bytes(5 * n), n, f"{n}")) for n in range(3)]
+    items = [encode_example(Example(bytes(5 * n), n, f"{n}")) for n in range(3)]
     whole = pack(items)
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(InputError, match="cut"):
@@ -57,7 +57,7 @@ def test_a_cut_chunk_is_refused(tmp_path_factory: pytest.TempPathFactory, data: 
 
 def test_a_chunk_cut_while_it_is_open(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    path.write_bytes(pack([encode(Example(bytes(5000), 0, "a"))]))
+    path.write_bytes(pack([encode_example(Example(bytes(5000), 0, "a"))]))
     chunk = Chunk(path)
     os.truncate(path, 100)
     with pytest.raises(InputError, match="cut while it was read"):
@@ -71,20 +71,20 @@ def test_numbers_that_promise_much_take_nothing(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"cut|not within"):
             Chunk(path).item(0)
     with pytest.raises(InputError, match="too few for an item"):
-        decode(b"123", "it")
+        decode_example(b"123", "it")
     with pytest.raises(InputError, match="what its sizes say"):
-        decode(struct.pack("<3I", 2**32 - 1, 8, 0) + bytes(8), "it")
+        decode_example(struct.pack("<3I", 2**32 - 1, 8, 0) + bytes(8), "it")
 
 
 def test_links_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_bytes(pack([encode(Example(b"", 0, ""))]))
+    (tmp_path / "secret").write_bytes(pack([encode_example(Example(b"", 0, ""))]))
     (tmp_path / "a.bin").symlink_to(tmp_path / "secret")
     with pytest.raises(InputError, match="links are refused"):
         Chunk(tmp_path / "a.bin")
 
 
 def test_names_that_are_no_text_or_break_lines() -> None:
-    found = decode(encode(Example(b"", 0, os.fsdecode(b"a\xff\n\tb"))), "it")
+    found = decode_example(encode_example(Example(b"", 0, os.fsdecode(b"a\xff\n\tb"))), "it")
     assert found.name == "a\N{REPLACEMENT CHARACTER}??b"
 
 
