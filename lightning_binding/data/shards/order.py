@@ -14,6 +14,7 @@ Everything is a function of the seed, the epoch, the sizes of the chunks, and th
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -125,11 +126,20 @@ class ShardSampler(TrainSampler):
         return self._started[1] if self._started and self._started[0] == self.epoch else self._streams
 
     def state(self) -> dict[str, int]:
-        """What the order depends on beside the seed and the epoch."""
-        return {"streams": self.streams}
+        """What the order depends on beside the epoch: the streams, and a checksum of all else."""
+        return {"streams": self.streams, "order": zlib.crc32(repr((self.seed, self.block, self.sizes)).encode())}
 
     def resume(self, epoch: int, seen: int, state: dict[str, int] | None = None) -> None:
-        """Go on in an epoch, in the order that it began with."""
+        """Go on in an epoch, in the order that it began with.
+
+        Raises:
+            InputError: In the middle of an epoch, if the order would be another.
+        """
+        if seen and state and state.get("order", 0) != self.state()["order"]:
+            raise InputError(
+                "the checkpoint is from the middle of an epoch of other shards, or with another seed or reading.block: "
+                "give those, or go on from a checkpoint of an epoch's end."
+            )
         super().resume(epoch, seen)
         if seen and state and "streams" in state:
             self._started = (epoch, state["streams"])

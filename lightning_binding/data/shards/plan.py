@@ -17,6 +17,10 @@ import numpy.typing as npt
 from lightning_binding.data.draws import draw_bytes
 from lightning_binding.data.scan import Files
 from lightning_binding.data.shards.sides import Found, source_name
+from lightning_binding.errors import InputError
+
+MOST_CHUNKS = 50_000
+"""Of a side: the index must stay within `limits.MOST_TEXT`."""
 
 
 class Task(NamedTuple):
@@ -57,6 +61,9 @@ def make_plan(found: Found, kind: str, chunk_bytes: int, seed: int | None) -> Pl
         kind: `image` or `video`.
         chunk_bytes: Bytes of files that a chunk holds at most, unless one file alone has more.
         seed: Of their order; None keeps that of the source, in which a chunk may hold a single class.
+
+    Raises:
+        InputError: There would be too many chunks.
     """
     tasks: list[Task] = []
     digest = hashlib.sha256(json.dumps([kind, chunk_bytes, seed, found.class_names]).encode())
@@ -67,8 +74,10 @@ def make_plan(found: Found, kind: str, chunk_bytes: int, seed: int | None) -> Pl
         if seed is not None:
             keys = draw_bytes(seed, np.zeros_like(order), order).view("<u8")[:, 0]
             order = np.argsort(keys, kind="stable")
-        for number, part in enumerate(_cut(order, sizes, chunk_bytes)):
-            tasks.append(_task(side, number, files, part))
+        parts = _cut(order, sizes, chunk_bytes)
+        if len(parts) > MOST_CHUNKS:
+            raise InputError(f"{len(parts)} shards of {side} are more than {MOST_CHUNKS}; give a larger --chunk_mb.")
+        tasks += [_task(side, number, files, part) for number, part in enumerate(parts)]
     return Plan(tasks, digest.hexdigest())
 
 

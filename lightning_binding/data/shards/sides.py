@@ -12,6 +12,7 @@ from lightning_binding.data.folder import ImageFolderDataModule
 from lightning_binding.data.scan import Files, held_out
 from lightning_binding.data.video_scan import is_video, read_list, scan_videos
 from lightning_binding.errors import InputError
+from lightning_binding.video.decode import find_backend
 from lightning_binding.video.guarded import GuardedDecoder
 
 _DECODER = GuardedDecoder()  # each process that converts starts one of its own, with the first video
@@ -63,8 +64,9 @@ def find_videos(source: str, how: Splitting) -> Found:
     """The videos of a folder or of a list, and of the folder `val` beside `train`, if there is one.
 
     Raises:
-        InputError: There are none, or there are folders of frames among them.
+        InputError: There are none, there are folders of frames among them, or PyAV is missing.
     """
+    find_backend("pyav").load()
     files, classes = scan_videos(os.path.abspath(os.path.expanduser(source)), how.unlabelled)
     sides = {"train": files}
     if os.path.isdir(val := os.path.join(source, "val")) and files.root != os.path.abspath(source):

@@ -164,6 +164,12 @@ def test_a_list_of_images(source: Path, tmp_path: Path) -> None:
     assert {each.label for each in found} == {-1}
 
 
+def test_too_many_shards(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_binding.data.shards.plan.MOST_CHUNKS", 35)
+    with pytest.raises(InputError, match="36 shards of train are more than 35; give a larger --chunk_mb"):
+        write_shards(source, tmp_path / "out", chunk_bytes=1)
+
+
 def test_folders_of_frames_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder of frames, which is not converted"):
         write_shards(source, tmp_path / "out", kind="video")

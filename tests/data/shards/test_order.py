@@ -124,6 +124,15 @@ def test_other_ranks_go_on_exactly(before: int, after: int, done: int, epoch: in
         assert each.sampler.streams == after  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("other", [{"block": 3}, {"seed": 4}, {"of": [*SIZES[1:], SIZES[0]]}])
+def test_another_order_is_refused_in_the_middle_of_an_epoch(other: dict[str, Any]) -> None:
+    state = sampler(1, 0, block=2).state()
+    with pytest.raises(InputError, match=r"of other shards, or with another seed or reading\.block"):
+        sampler(1, 0, **{"block": 2, **other}).resume(0, 5, state)
+    sampler(1, 0, **{"block": 2, **other}).resume(1, 0, state)  # an epoch's end fits all
+    sampler(1, 0, block=2).resume(0, 5, state)
+
+
 def test_wrong_numbers() -> None:
     with pytest.raises(InputError, match="80 examples cannot be dealt to 81 ranks"):
         sampler(81, 0)

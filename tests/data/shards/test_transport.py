@@ -13,6 +13,7 @@ import pytest
 import torch
 from data.shards.pictures import write_pictures, write_shards
 from data.shards.server import Server, serving
+from lightning.pytorch import LightningModule, Trainer
 
 from lightning_binding import InputError
 from lightning_binding.data import ShardedImageDataModule
@@ -253,6 +254,44 @@ def test_training_over_http_with_a_small_cache(server: Server, shards: Path, tmp
     assert sum(server.asked[f"train/{name}"] for name in names) <= len(names) + 5 + 2
     if workers:
         loader._iterator._shutdown_workers()  # type: ignore[union-attr]
+
+
+class Recorder(LightningModule):
+    """Writes the sums of the images that a rank saw, which tell them apart, to a file of that rank."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        with open(self.folder / f"{self.global_rank} {self.current_epoch}", "a") as file:
+            file.writelines(f"{image.double().sum():.0f}\n" for image in batch["image"])
+        return self.weight * 0
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_ranks_of_a_trainer_share_a_cache_and_see_no_image_twice(
+    server: Server, shards: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "seen").mkdir()
+    reading = Reading(1, cache=str(tmp_path / "cache"))
+    data = ShardedImageDataModule(server.address, reading, **{**IMAGES, "batch_size": 3, "horizontal_flip": False})
+    trainer = Trainer(
+        accelerator="cpu", devices=2, strategy="ddp_fork", max_epochs=2, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(Recorder(tmp_path / "seen"), data)
+    images = ShardedImageDataModule(str(shards), **IMAGES).reference_dataloader()
+    expected = sorted(f"{image.double().sum():.0f}" for batch in images for image in batch["image"])
+    parts = {path.name: path.read_text().split() for path in (tmp_path / "seen").iterdir()}
+    for epoch in range(2):
+        assert sorted(parts[f"0 {epoch}"] + parts[f"1 {epoch}"]) == expected
+    assert parts["0 0"] != parts["0 1"]
+    assert {count for path, count in server.asked.items() if path.startswith("train/chunk")} == {1}
 
 
 def test_a_cache_too_small_for_two_blocks_is_refused(server: Server, tmp_path: Path) -> None:
