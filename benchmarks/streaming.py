@@ -11,6 +11,7 @@ rounds counts. `http` is a server on loopback, in a process of its own, into an 
 import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision)
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -32,8 +33,8 @@ from lightning_binding.data.decode import Decoder
 from lightning_binding.data.shards.cache import Cached
 from lightning_binding.data.shards.convert import convert
 from lightning_binding.data.shards.items import ShardItems, ShardVideos
-from lightning_binding.data.shards.order import ShardSampler
 from lightning_binding.data.shards.plan import make_plan
+from lightning_binding.data.shards.sampler import ShardSampler
 from lightning_binding.data.shards.sides import KINDS, Splitting
 from lightning_binding.data.shards.store import Folder
 from lightning_binding.data.shards.transport import Http
@@ -48,14 +49,14 @@ DATA = {
 }
 """Training examples, bytes of one (of Kinetics as resized to a short side of 256), clips of each video in an epoch."""
 NODES = (1, 2, 4, 8, 16, 32, 64)
-CHUNK, BLOCK = 64 * 2**20, 4
+CHUNKS, BLOCK = (64 * 2**20, 16 * 2**20), 4
 
 
 def draw_picture(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """Clouds with a grain: uint8 (H, W, 3)."""
     small = Image.fromarray(rng.integers(0, 256, (height // 16, width // 16, 3), np.uint8))
     clouds = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float32)
-    return (clouds + 19 * rng.standard_normal(clouds.shape, np.float32)).clip(0, 255).astype(np.uint8)
+    return (clouds + 22 * rng.standard_normal(clouds.shape, np.float32)).clip(0, 255).astype(np.uint8)
 
 
 def write_images(root: Path, count: int) -> None:
@@ -185,20 +186,20 @@ def main() -> None:
             print(f"| {name} | {value:.3f} | {found['of_decoding'][name]:.3f} |")
     cluster = Cluster()
     simulated: dict[str, list[Any]] = {}
-    print("\n| data | nodes | epoch, s | examples/s | start-up, s | GiB a node | waits for |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("\n| data | MiB a chunk | nodes | epoch, s | examples/s | start-up, s | GiB a node | waits for |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, (kind, data) in DATA.items():
         found = rates[kind]
         fetch = found["fetch_seconds_per_gib"] / 2**30
-        for nodes in NODES:
-            row = epoch(data, cluster, nodes, found["decode_seconds"], fetch, CHUNK, BLOCK)
-            simulated.setdefault(name, []).append({"nodes": nodes, **row})
+        for chunk, nodes in itertools.product(CHUNKS, NODES):
+            row = epoch(data, cluster, nodes, found["decode_seconds"], fetch, chunk, BLOCK)
+            simulated.setdefault(name, []).append({"chunk": chunk, "nodes": nodes, **row})
             print(
-                f"| {name} | {nodes} | {row['seconds']:.0f} | {row['examples_per_second']:.0f} | "
+                f"| {name} | {chunk // 2**20} | {nodes} | {row['seconds']:.0f} | {row['examples_per_second']:.0f} | "
                 f"{row['startup_seconds']:.1f} | {row['gib_per_node']:.1f} | {row['bottleneck']} |"
             )
     if options.out:
-        assumed = {"cluster": cluster._asdict(), "chunk": CHUNK, "block": BLOCK}
+        assumed = {"cluster": cluster._asdict(), "block": BLOCK}
         assumed["data"] = {name: {"kind": kind, **data._asdict()} for name, (kind, data) in DATA.items()}
         found = {"machine": machine(1), "measured": rates, "assumed": assumed, "simulated": simulated}
         options.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from lightning_binding.data.shards.chunk import Chunk
 from lightning_binding.data.shards.index import ChunkInfo, ShardIndex
+from lightning_binding.data.shards.locks import locked, no_link, removed
 from lightning_binding.data.shards.prefetch import Prefetcher
 from lightning_binding.data.shards.transport import Remote
 from lightning_binding.errors import InputError
@@ -125,7 +126,7 @@ class Cached:
         path = self.path(info)
         if path.is_file():
             return
-        with _locked(self.folder / f"{path.name[:2]}.lock"):  # of few names, as locks cannot be removed safely
+        with locked(self.folder / f"{path.name[:2]}.lock"):  # of few names, as locks cannot be removed safely
             if path.is_file():
                 return
             with self._reserved(path.with_suffix(".part"), info.bytes) as part:
@@ -135,10 +136,10 @@ class Cached:
     @contextmanager
     def _reserved(self, path: Path, size: int) -> Iterator[IO[bytes]]:
         """A file that is counted at its whole size from the beginning, and removed if it is not renamed."""
-        with _locked(self.folder / "room.lock"):
+        with locked(self.folder / "room.lock"):
             self._make_room(size)
             try:
-                part = open(path, "w+b", opener=_no_link)  # noqa: SIM115  (closed below)
+                part = open(path, "w+b", opener=no_link)  # noqa: SIM115  (closed below)
                 fcntl.flock(part, fcntl.LOCK_EX)
                 part.truncate(size)
             except OSError as error:
@@ -161,45 +162,5 @@ class Cached:
                     files.append((path.suffix == ".bin", path.stat().st_mtime_ns, path.stat().st_size, path))
         used = sum(length for _, _, length, _ in files)
         for finished, _, length, path in sorted(files):
-            if (not finished or used + size > self.most) and _removed(path):
+            if (not finished or used + size > self.most) and removed(path):
                 used -= length
-
-
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
-
-
-def _removed(path: Path) -> bool:
-    """Removes a file that nobody has locked; whether it is removed."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        return False
-    try:
-        path.unlink(missing_ok=True)
-        return True
-    except OSError:
-        return False
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
-        os.close(file)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Waits until no other process or thread is in here."""
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); give another cache.") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
-        os.close(file)

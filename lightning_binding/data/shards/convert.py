@@ -8,14 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +17,10 @@ from tqdm import tqdm
 
 from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.shards.chunk import MOST_BYTES, Example, encode_example, pack
-from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, parse_index, write_file
+from lightning_binding.data.shards.files import write_file
+from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, parse_index
 from lightning_binding.data.shards.plan import Plan, Task
+from lightning_binding.data.shards.pool import in_processes
 from lightning_binding.data.shards.sides import KINDS
 from lightning_binding.errors import InputError
 from lightning_binding.limits import read_text
@@ -79,40 +75,6 @@ def convert(
         write_file(out / side / NAME, result[side].to_json().encode())
     shutil.rmtree(progress)
     return result
-
-
-def in_processes(function: Callable[[Any], Any], jobs: list[Any], workers: int) -> Iterator[Any]:
-    """The results of a function, as they come, in the order of the jobs.
-
-    Raises:
-        InputError: A process was killed.
-    """
-    if workers == 0 or not jobs:
-        yield from map(function, jobs)
-        return
-    try:
-        with ProcessPoolExecutor(min(workers, len(jobs)), initializer=partial(_end_with, os.getpid())) as pool:
-            try:
-                yield from pool.map(function, jobs)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    except BrokenProcessPool as error:
-        raise InputError(
-            "a process died at work on shards; the system kills processes when memory is short. Give fewer "
-            "(--workers) or smaller chunks (--chunk_mb); finished chunks are kept."
-        ) from error
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process when its parent is gone: one that is killed cannot say so."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _begin(out: Path, sides: Iterable[str], digest: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -135,21 +134,3 @@ def _typed(value: Any, kind: Callable[..., T]) -> T:
     if type(value) is not kind:
         raise TypeError(f"{value!r:.40} is not of type {kind}")
     return value  # type: ignore[no-any-return]
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file beside its place, flushes it to the disk, and renames it.
-
-    Raises:
-        InputError: It cannot be written, as on a full disk.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written ({error.strerror}); make room or give another folder.") from error

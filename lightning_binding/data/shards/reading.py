@@ -12,7 +12,7 @@ from lightning_binding.data.sampling import replicas
 from lightning_binding.data.shards.cache import Cached
 from lightning_binding.data.shards.index import ShardIndex
 from lightning_binding.data.shards.items import ShardItems
-from lightning_binding.data.shards.order import ShardSampler
+from lightning_binding.data.shards.sampler import ShardSampler
 from lightning_binding.data.shards.store import Folder, Store
 from lightning_binding.data.shards.transport import Disk, Http
 from lightning_binding.errors import InputError

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from tqdm import tqdm
 
-from lightning_binding.data.shards.convert import in_processes
+from lightning_binding.data.shards.files import file_digest
 from lightning_binding.data.shards.index import NAME, ChunkInfo, parse_index
+from lightning_binding.data.shards.pool import in_processes
 from lightning_binding.errors import InputError
 from lightning_binding.limits import read_text
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(out: Path, workers: int) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lightning_binding import InputError
 from lightning_binding.data.loader import TrainLoader, as_is
 from lightning_binding.data.sampling import Draw
-from lightning_binding.data.shards.order import ShardSampler
+from lightning_binding.data.shards.sampler import ShardSampler
 
 SIZES = [7, 3, 9, 1, 5, 8, 4, 6, 2, 10, 3, 5, 9, 8]
 TOTAL = sum(SIZES)

@@ -17,7 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lightning_binding import InputError
 from lightning_binding.data import ShardedImageDataModule
-from lightning_binding.data.shards import transport
+from lightning_binding.data.shards import attempts, transport
 from lightning_binding.data.shards.cache import Cached
 from lightning_binding.data.shards.chunk import Chunk
 from lightning_binding.data.shards.index import ChunkInfo
@@ -39,7 +39,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(transport, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(attempts, "FIRST_WAIT", 0.01)
     monkeypatch.setenv("no_proxy", "*")
     with serving(shards) as found:
         yield found
@@ -103,7 +103,7 @@ def test_what_is_not_there_is_not_asked_for_again(server: Server, tmp_path: Path
 
 
 def test_no_server_and_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(attempts, "FIRST_WAIT", 0.01)
     with pytest.raises(InputError, match=r"could not be fetched in 2 attempts.*Connection refused"):
         Http("http://127.0.0.1:1", 1, 1).index()
     for wrong in ("file:///etc", "s3://bucket"):
@@ -216,7 +216,7 @@ def test_the_next_chunks_are_fetched_meanwhile(server: Server, tmp_path: Path) -
 
 
 def test_a_folder_through_a_cache(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(attempts, "FIRST_WAIT", 0.01)
     root = tmp_path / "train"
     root.mkdir()
     for path in (shards / "train").iterdir():
