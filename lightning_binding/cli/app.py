@@ -36,6 +36,7 @@ from lightning_binding.cli.parser import NAME, run_function, summary
 from lightning_binding.cli.runs import quieten
 from lightning_binding.cli.stages import STAGES, BindingCLI
 from lightning_binding.crw import commands as crw
+from lightning_binding.data.shards import commands as shards
 from lightning_binding.errors import InputError
 from lightning_binding.rin import commands as rin
 
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "sample": rin.sample,
     "propagate": crw.propagate,
     "play": carml.play,
+    "shard": shards.shard,
     "export": export.export,
 }
 

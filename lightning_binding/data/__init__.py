@@ -7,6 +7,7 @@ from lightning_binding.data.doom_scenes import DoomScenesDataModule
 from lightning_binding.data.emoji import EmojiDataModule
 from lightning_binding.data.folder import ImageFolderDataModule
 from lightning_binding.data.jhmdb import JHMDBDataModule
+from lightning_binding.data.shards.modules import ShardedImageDataModule, ShardedVideoDataModule
 from lightning_binding.data.sprites import MovingSpritesDataModule
 from lightning_binding.data.video_folder import VideoFolderDataModule
 from lightning_binding.data.vip import VIPDataModule
@@ -20,6 +21,8 @@ __all__ = [
     "ImageFolderDataModule",
     "JHMDBDataModule",
     "MovingSpritesDataModule",
+    "ShardedImageDataModule",
+    "ShardedVideoDataModule",
     "VIPDataModule",
     "VideoFolderDataModule",
 ]

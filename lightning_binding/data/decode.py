@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,8 @@ class Decoder(NamedTuple):
     exif_orientation: bool = False
     """Turn photographs upright by their EXIF data."""
 
-    def __call__(self, path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-        """Read a file.
+    def __call__(self, path: str | os.PathLike[str] | IO[bytes]) -> npt.NDArray[np.uint8]:
+        """Read a file, or bytes that are opened as one.
 
         Returns:
             `(3, size, size)` uint8 in [0, 255].

@@ -10,7 +10,8 @@ from lightning_binding.data.base import BindingDataModule
 from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.decode import Decoder
 from lightning_binding.data.folderset import FolderSet
-from lightning_binding.data.scan import Files, class_folders, held_out, images_in, scan
+from lightning_binding.data.scan import class_folders, held_out, images_in, scan
+from lightning_binding.data.source import Source
 from lightning_binding.errors import InputError
 
 
@@ -82,7 +83,7 @@ class ImageFolderDataModule(BindingDataModule):
 
     def setup(self, stage: str) -> None:
         """Look for the images, so that a missing folder is found before the model is built; name the list."""
-        self._sides  # noqa: B018
+        self.sides  # noqa: B018
         if self.broken_files is None and self.trainer is not None:
             folder = self.trainer.log_dir or self.trainer.default_root_dir
             self._list = os.path.join(folder, "broken_files.txt")
@@ -117,8 +118,12 @@ class ImageFolderDataModule(BindingDataModule):
         return names
 
     @functools.cached_property
-    def _sides(self) -> tuple[Files, Files]:
-        """Training and held-out images."""
+    def sides(self) -> tuple[Source, Source]:
+        """Training and held-out images.
+
+        Raises:
+            InputError: No such folders, no images in one, or a side that would be empty.
+        """
         train = scan(self.train_root, self.class_names)
         val_root = self.val_root or os.path.join(self.root, "val")
         if self.val_root is not None or (self.train_root != self.root and os.path.isdir(val_root)):
@@ -131,25 +136,25 @@ class ImageFolderDataModule(BindingDataModule):
             )
         return train.where(~out), train.where(out)
 
-    def _set(self, files: Files, seed: int | None = None) -> FolderSet:
-        total = sum(len(side.label) for side in self._sides if side.root == files.root)
+    def _set(self, files: Source, seed: int | None = None) -> FolderSet:
+        total = sum(side.total for side in self.sides if side.root == files.root)
         broken = BrokenFiles(self._list, files.root, total, self.max_broken)
         return FolderSet(files, self.decoder, broken, seed, self.horizontal_flip)
 
     def train_set(self) -> FolderSet:
         """The training images, mirrored at random."""
-        return self._set(self._sides[0], self.seed)
+        return self._set(self.sides[0], self.seed)
 
     def eval_set(self) -> FolderSet:
         """The held-out images."""
-        return self._set(self._sides[1])
+        return self._set(self.sides[1])
 
     def cache_key(self) -> str:
         """The folder, which files of it, their labels, and how they are decoded."""
-        files = self._sides[0]
-        content = repr(self.decoder).encode() + files.path.tobytes() + files.label.tobytes()
-        return f"{super().cache_key()}-{hashlib.sha256(content).hexdigest()[:8]}-{self.train_root}"
+        files = self.sides[0]
+        content = repr(self.decoder).encode() + files.identity()
+        return f"{super().cache_key()}-{hashlib.sha256(content).hexdigest()[:8]}-{files.root}"
 
     def reference_set(self) -> FolderSet:
         """The training images as they are."""
-        return self._set(self._sides[0])
+        return self._set(self.sides[0])

@@ -1,4 +1,4 @@
-"""Image files as a dataset that outlives broken ones."""
+"""Encoded images as a dataset that outlives broken ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.decode import Decoder
 from lightning_binding.data.imageset import ImageBatch, ImageSet
-from lightning_binding.data.scan import Files
+from lightning_binding.data.source import Source
 from lightning_binding.errors import InputError
 
 
 class FolderSet(ImageSet):
-    """Image files, decoded when they are read.
+    """Image files, or items of shards, decoded when they are read.
 
     A file that cannot be read gives its place, in this and every epoch, to the next one that can, with its label.
 
@@ -30,7 +30,7 @@ class FolderSet(ImageSet):
 
     def __init__(
         self,
-        files: Files,
+        files: Source,
         decoder: Decoder,
         broken: BrokenFiles,
         seed: int | None = None,
@@ -42,7 +42,7 @@ class FolderSet(ImageSet):
         self.broken = broken
 
     def __len__(self) -> int:
-        return len(self.files.label)
+        return self.files.total
 
     def read(self, index: npt.NDArray[np.int64], random: npt.NDArray[np.uint8]) -> ImageBatch:
         """Decode a batch."""
@@ -52,11 +52,11 @@ class FolderSet(ImageSet):
     def _decode(self, index: int) -> tuple[npt.NDArray[np.uint8], int]:
         """Decode an image, or the next that can be."""
         for place in itertools.chain(range(index, len(self)), range(index)):
-            path = self.files.full_path(place)
-            try:
-                return self.decoder(path), int(self.files.label[place])
-            except MemoryError:
-                raise
-            except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, … for bad files
-                self.broken.add(path, error)
+            with self.files.opened(place) as (encoded, label):
+                try:
+                    return self.decoder(encoded), label
+                except MemoryError:
+                    raise
+                except Exception as error:  # Pillow's OSError, SyntaxError, ValueError, struct.error, … for bad files
+                    self.broken.add(self.files.full_path(place), error)
         raise InputError(f"None of {len(self)} images under {self.files.root} can be read; see {self.broken.file}.")

@@ -39,6 +39,8 @@ class TrainLoader(DataLoader[Any]):
         done: int = batches.current.processed  # type: ignore[attr-defined]  # declared as the parent of its class
         size = self.batch_size or 1
         shares = {"ranks": self._ranks, "batch_size": size}
+        if isinstance(self.sampler, TrainSampler):
+            shares |= self.sampler.state()
         if batches.is_last_batch and done >= batches.current.ready:
             return {"epoch": loop.epoch_progress.current.ready, "seen": 0, **shares}
         return {"epoch": max(0, loop.epoch_progress.current.ready - 1), "seen": done * size, **shares}
@@ -62,7 +64,7 @@ class TrainLoader(DataLoader[Any]):
                 f"on with {self.batch_size} on {self._ranks}: give a --data.batch_size with which the product stays "
                 f"{ranks * size}, or go on from a checkpoint of an epoch's end."
             )
-        self.sampler.resume(state["epoch"], seen * ranks // self._ranks)
+        self.sampler.resume(state["epoch"], seen * ranks // self._ranks, state)
 
     @property
     def _ranks(self) -> int:
@@ -83,7 +85,12 @@ def _watched(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def train_loader(
-    data: Dataset[Any], batch_size: int, num_workers: int, seed: int, trainer: Trainer | None
+    data: Dataset[Any],
+    batch_size: int,
+    num_workers: int,
+    seed: int,
+    trainer: Trainer | None,
+    sampler: TrainSampler | None = None,
 ) -> TrainLoader:
     """Shuffled batches, this rank's share; the last incomplete one is left out where there are others.
 
@@ -93,8 +100,9 @@ def train_loader(
         num_workers: Processes that read ahead.
         seed: Of the orders.
         trainer: Whose progress a checkpoint keeps.
+        sampler: Of this rank; None: any order, which needs all of the data within reach.
     """
-    sampler = TrainSampler(data, *replicas(), seed=seed)
+    sampler = sampler or TrainSampler(data, *replicas(), seed=seed)
     loader = TrainLoader(
         data,
         batch_size,

@@ -43,10 +43,19 @@ class TrainSampler(DistributedSampler[Any]):
         super().__init__(data, num_replicas, rank, shuffle=True, seed=seed, drop_last=enough)
         self._resumed: tuple[int, int] = (0, 0)
 
-    def resume(self, epoch: int, seen: int) -> None:
+    def state(self) -> dict[str, int]:
+        """What a checkpoint must hold of the order, beside the seed and the epoch: here nothing."""
+        return {}
+
+    def resume(self, epoch: int, seen: int, state: dict[str, int] | None = None) -> None:
         """Go on in an epoch of which `seen` examples of this rank were drawn before a restart.
 
         The epoch is set at once, since Lightning begins to read before it calls `set_epoch`.
+
+        Args:
+            epoch: The epoch.
+            seen: Examples of this rank.
+            state: With what `state` gave before the restart.
         """
         self.epoch = epoch
         self._resumed = (epoch, seen)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +30,20 @@ class Files(NamedTuple):
     def full_path(self, index: int) -> str:
         """Where image `index` lies."""
         return os.path.join(self.root, os.fsdecode(bytes(self.path[index])))
+
+    @property
+    def total(self) -> int:
+        """Number of images."""
+        return len(self.label)
+
+    @contextmanager
+    def opened(self, index: int) -> Iterator[tuple[str, int]]:
+        """The path and the label of image `index`."""
+        yield self.full_path(index), int(self.label[index])
+
+    def identity(self) -> bytes:
+        """Paths and labels."""
+        return self.path.tobytes() + self.label.tobytes()
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> Files:
         """A part of the images."""

@@ -1,4 +1,4 @@
-"""Clips out of video files, as a dataset that outlives those which are broken."""
+"""Clips out of encoded videos, as a dataset that outlives those which are broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.clipset import Clip, ClipSet
 from lightning_binding.data.crops import ClipCrop
-from lightning_binding.data.scan import Files
+from lightning_binding.data.source import Source
 from lightning_binding.errors import InputError
 from lightning_binding.video.guarded import DecoderHung, GuardedDecoder, Undecodable
 
@@ -37,7 +37,7 @@ class VideoClips(ClipSet):
 
     def __init__(
         self,
-        files: Files,
+        files: Source,
         decoder: GuardedDecoder,
         clip: dict[str, Any],
         crop: ClipCrop,
@@ -57,7 +57,7 @@ class VideoClips(ClipSet):
         self._hung: set[str] | None = None
 
     def __len__(self) -> int:
-        return len(self.files.label) * self.clips_per_video
+        return self.files.total * self.clips_per_video
 
     def read(self, index: int, random: np.random.Generator) -> Clip:
         """Decode a clip, crop and mirror it."""
@@ -72,15 +72,16 @@ class VideoClips(ClipSet):
         """A clip of a video, or of the next that can be decoded."""
         if self._hung is None:
             self._hung = self.broken.listed(DecoderHung.__name__)
-        count = len(self.files.label)
+        count = self.files.total
         for place in itertools.chain(range(first, count), range(first)):
             path = self.files.full_path(place)
             if path in self._hung:
                 continue
-            try:
-                return self.decoder.cut(path, position, **self.clip), int(self.files.label[place])
-            except Undecodable as error:
-                if isinstance(error, DecoderHung):
-                    self._hung.add(path)
-                self.broken.add(path, error)
+            with self.files.opened(place) as (encoded, label):
+                try:
+                    return self.decoder.cut(encoded, position, **self.clip), label
+                except Undecodable as error:
+                    if isinstance(error, DecoderHung):
+                        self._hung.add(path)
+                    self.broken.add(path, error)
         raise InputError(f"None of {count} videos under {self.files.root} can be decoded; see {self.broken.file}.")

@@ -12,6 +12,7 @@ from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.crops import ClipCrop, CropKind
 from lightning_binding.data.loader import exact_loader
 from lightning_binding.data.scan import Files
+from lightning_binding.data.source import Source
 from lightning_binding.data.video_clips import VideoClips
 from lightning_binding.data.video_scan import is_video, scan_videos
 from lightning_binding.data.videobase import VideoDataModule
@@ -130,14 +131,34 @@ class VideoFolderDataModule(VideoDataModule):
         self._list = broken_files or "broken_files.txt"
 
     @functools.cached_property
-    def _found(self) -> tuple[Files, list[str]]:
-        """The videos and the names of their classes."""
+    def found(self) -> tuple[Source, list[str]]:
+        """The videos of training and the names of their classes.
+
+        Raises:
+            InputError: No such folder, or no videos.
+        """
         return scan_videos(self.root, self.unlabelled)
+
+    def held_out(self) -> Source:
+        """The videos of validation.
+
+        Raises:
+            InputError: If there is no folder of them.
+        """
+        folder = os.path.join(self.root, "val")
+        if not os.path.isdir(folder):
+            raise InputError(f"eval_clips is {self.eval_clips}, but there is no folder {folder} of held-out videos.")
+        return scan_videos(folder, self.unlabelled)[0]
+
+    def _needs_backend(self) -> bool:
+        """Whether there are files to decode, and not folders of frames alone."""
+        files = self.found[0]
+        return not isinstance(files, Files) or any(is_video(os.fsdecode(bytes(path))) for path in files.path)
 
     @property
     def class_names(self) -> list[str]:
         """The folders of the classes, sorted; empty where videos have none."""
-        return self._found[1]
+        return self.found[1]
 
     @property
     def num_classes(self) -> int:
@@ -146,7 +167,7 @@ class VideoFolderDataModule(VideoDataModule):
 
     def setup(self, stage: str) -> None:
         """Look for the videos, so that a missing folder is found before the model is built; name the list."""
-        if any(is_video(os.fsdecode(bytes(path))) for path in self._found[0].path):
+        if self._needs_backend():
             find_backend(self.backend).load()
         if self.broken_files is None and self.trainer is not None:
             folder = self.trainer.log_dir or self.trainer.default_root_dir
@@ -154,23 +175,16 @@ class VideoFolderDataModule(VideoDataModule):
 
     def train_set(self) -> VideoClips:
         """Clips at random places, cropped at random."""
-        files = self._found[0]
-        broken = BrokenFiles(self._list, files.root, len(files.label), self.max_broken, "video")
+        files = self.found[0]
+        broken = BrokenFiles(self._list, files.root, files.total, self.max_broken, "video")
         return VideoClips(
             files, self.decoder, self.clip, self.crop, broken, self.clips_per_video, self.horizontal_flip, self.seed
         )
 
     def eval_clip_set(self) -> VideoClips:
-        """Clips of the held-out videos, the same in each epoch, cut out of the middle.
-
-        Raises:
-            InputError: If there is no folder of them.
-        """
-        folder = os.path.join(self.root, "val")
-        if not os.path.isdir(folder):
-            raise InputError(f"eval_clips is {self.eval_clips}, but there is no folder {folder} of held-out videos.")
-        files, _ = scan_videos(folder, self.unlabelled)
-        broken = BrokenFiles(self._list, files.root, len(files.label), self.max_broken, "video")
+        """Clips of the held-out videos, the same in each epoch, cut out of the middle."""
+        files = self.held_out()
+        broken = BrokenFiles(self._list, files.root, files.total, self.max_broken, "video")
         crop = self.crop._replace(kind="centre")
         return VideoClips(files, self.decoder, self.clip, crop, broken, self.eval_clips)
 

@@ -87,11 +87,16 @@ def scan_videos(root: str, unlabelled: bool = False) -> tuple[Files, list[str]]:
     return Files(root, np.array([os.fsencode(name) for name in found]), np.array(labels, np.int64)), classes
 
 
-def read_list(path: str) -> Files:
+def read_list(path: str, what: str = "videos", numbered: bool = True) -> Files:
     """Reads a list of videos: a path on each line, or, as in CRW's code, a folder of frames and their number.
 
     Paths are relative to the list. Empty lines and those that begin with # are left out; numbers of frames are not
     needed.
+
+    Args:
+        path: Of the list.
+        what: What it lists, in messages.
+        numbered: Whether a number at the end of a line is one of frames, and no part of the path.
 
     Raises:
         InputError: It is no text, or lists nothing.
@@ -102,11 +107,13 @@ def read_list(path: str) -> Files:
             lines = [line.strip() for line in file]
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path} is no list of videos; root must be a folder, a video, or a text file with a path on each line."
+            f"{path} is no list of {what}; root must be a folder, a video, or a text file with a path on each line."
         ) from error
-    found = [os.path.join(folder, _path(line)) for line in lines if line and not line.startswith("#")]
+    found = [
+        os.path.join(folder, _path(line) if numbered else line) for line in lines if line and not line.startswith("#")
+    ]
     if not found:
-        raise InputError(f"{path} lists no videos; expected are lines with a path each.")
+        raise InputError(f"{path} lists no {what}; expected are lines with a path each.")
     root = os.path.commonpath([os.path.dirname(video) for video in found])
     names = np.array([os.fsencode(os.path.relpath(video, root)) for video in found])
     return Files(root, names, np.full(len(found), -1))

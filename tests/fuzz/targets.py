@@ -17,7 +17,10 @@ from small_videos import encode
 from lightning_binding import InputError
 from lightning_binding.cli.configs import check_config
 from lightning_binding.crw.annotations import read_points
+from lightning_binding.data.shards.chunk import Chunk, Example, encode_example, pack
+from lightning_binding.data.shards.index import ChunkInfo, ShardIndex, parse_index
 from lightning_binding.export import load
+from lightning_binding.limits import read_text
 from lightning_binding.masks import encode_mask, read_mask
 from lightning_binding.metrics.streaming import StreamingFrechet
 from lightning_binding.video.guarded import GuardedDecoder
@@ -50,6 +53,8 @@ def targets(folder: Path) -> dict[str, Target]:
     decoder = GuardedDecoder(timeout=DEADLINE / 2)
     clips = [encode(folder / f"small.{kind}", range(6), size=(16, 16)).read_bytes() for kind in ("mp4", "avi")]
     yamls = [path.read_bytes() for path in sorted(CONFIGS.rglob("*.yaml"))]
+    items = [encode_example(Example(bytes(9 * n), n, f"{n}.jpg")) for n in range(5)]
+    index = ShardIndex([ChunkInfo(f"chunk-{n}.bin", 5, 300, 64 * f"{n}") for n in range(3)], "image", ("a", "b"), "0")
     return {
         "config": Target(check_config, ".yaml", [*yamls, b"a: &a [1]\nb: &b [*a, *a]\nc: {x: *b, <<: {y: 1}}\n"]),
         "mask": Target(read_mask, ".png", [encode_mask(mask), colours.getvalue()]),
@@ -62,8 +67,19 @@ def targets(folder: Path) -> dict[str, Target]:
             ".safetensors",
             [serialize(sums)],
         ),
+        "chunk": Target(read_chunk, ".bin", [pack(items), pack(items[:1])]),
+        "shard_index": Target(lambda path: parse_index(read_text(path), path), ".json", [index.to_json().encode()]),
         "video": Target(lambda path: decoder.cut(str(path), 0.5, 2, None), ".mp4", clips),
     }
+
+
+def read_chunk(path: Path) -> list[Example]:
+    """All examples of a chunk."""
+    chunk = Chunk(path)
+    try:
+        return [chunk.example(index) for index in range(chunk.count)]
+    finally:
+        chunk.close()
 
 
 def mutate(content: bytes, draw: random.Random) -> bytes:

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from lightning_binding import InputError
 from lightning_binding.cli.configs import check_config
 
-NAMES = ("config", "mask", "points", "safetensors", "export", "checkpoint", "statistics", "video")
+NAMES = (
+    "config",
+    "mask",
+    "points",
+    "safetensors",
+    "export",
+    "checkpoint",
+    "statistics",
+    "chunk",
+    "shard_index",
+    "video",
+)
 
 
 @pytest.fixture(scope="module")

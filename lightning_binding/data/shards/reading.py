@@ -1,0 +1,89 @@
+"""How shards are read: the options that images and videos share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from lightning_binding.data.sampling import replicas
+from lightning_binding.data.shards.cache import Cached
+from lightning_binding.data.shards.index import ShardIndex
+from lightning_binding.data.shards.items import ShardItems
+from lightning_binding.data.shards.sampler import ShardSampler
+from lightning_binding.data.shards.store import Folder, Store
+from lightning_binding.data.shards.transport import Disk, Http
+from lightning_binding.errors import InputError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How shards are read.
+
+    Args:
+        block: Chunks whose examples are shuffled together; more of them mix better and need more room.
+        streams: Runs of chunks that are read at the same time, over all ranks; None: one for each rank. With the same
+            number the order is the same on any number of ranks; make it a multiple of them.
+        cache: Folder on a local disk into which chunks are fetched; the ranks and runs of a machine may share it. None
+            reads a folder where it is; an address needs a cache.
+        cache_gb: GiB that the cache may hold, of all that share it. Each rank needs `2 * block` chunks.
+        timeout: Seconds without a byte after which a server counts as stalled.
+        retries: Attempts after the first, with longer and longer pauses, before a chunk counts as missing.
+    """
+
+    block: int = 4
+    streams: int | None = None
+    cache: str | None = None
+    cache_gb: float = 50.0
+    timeout: float = 30.0
+    retries: int = 5
+
+    def store(self, root: str) -> Store:
+        """The chunks of one side of a split.
+
+        Raises:
+            InputError: An address without a cache, or options that cannot be.
+        """
+        remote = Http(root, self.timeout, self.retries) if "://" in root else Disk(root, self.retries)
+        if self.cache is not None:
+            return Cached(remote, self.cache, int(self.cache_gb * 2**30))
+        if isinstance(remote, Disk):
+            return Folder(root)
+        raise InputError(f"{root} is read through a folder on a local disk: give --data.reading.cache.")
+
+    def sampler(self, data: Dataset[Any], items: ShardItems, seed: int, repeats: int = 1) -> ShardSampler:
+        """The draws of this rank.
+
+        Args:
+            data: What is sampled: `repeats` examples of each item.
+            items: What the data are read from.
+            seed: Of the order.
+            repeats: Examples of each item.
+
+        Raises:
+            InputError: Fewer examples than ranks, or a cache that is too small.
+        """
+        sizes = [size * repeats for size in items.sizes]
+        sampler = ShardSampler(data, sizes, *replicas(), seed, self.block, self.streams, items.expect)
+        largest = max(chunk.bytes for chunk in items.index.chunks)
+        needed = min(2 * self.block * -(-sampler.streams // sampler.num_replicas), len(sizes)) * largest / 2**30
+        if self.cache is not None and needed > self.cache_gb:
+            raise InputError(
+                f"reading.cache_gb is {self.cache_gb:g}, and this rank alone needs {needed:.3g}: two blocks of "
+                f"{self.block} chunks, for each of its streams. Give more, a smaller reading.block, or fewer streams."
+            )
+        return sampler
+
+
+def place(root: str) -> str:
+    """A folder as an absolute path; an address as it is, without a slash at its end."""
+    return root.rstrip("/") if "://" in root else os.path.abspath(os.path.expanduser(root))
+
+
+def check_kind(index: ShardIndex, kind: str, root: str) -> ShardIndex:
+    """Raises an `InputError` if the shards are of another kind; litdata's own say nothing."""
+    if index.kind not in ("", kind):
+        raise InputError(f"{root} holds shards of kind {index.kind}; this data module reads {kind}.")
+    return index
