@@ -32,7 +32,10 @@ class Process:
             text=True,
             env={**os.environ, **threads, "PYTHONPATH": paths},
         )
-        self.ready = self._answer()
+
+    def ready(self) -> dict[str, Any]:
+        """Waits until the side is built and warm: what a call does."""
+        return self._answer()
 
     def round(self, calls: int) -> dict[str, Any]:
         """One turn: the seconds of each call, and the peak of memory so far."""
@@ -69,7 +72,7 @@ def measure(name: str, rounds: int = 5, turn: float = 0.5) -> dict[str, Any]:
     case = CASES[name]
     sides = ["ours", *(["peer"] if installed(case) else []), *([case.limit] if case.limit else [])]
     processes = {side: Process(name, side) for side in sides}
-    found: dict[str, dict[str, Any]] = {side: {**each.ready, "seconds": []} for side, each in processes.items()}
+    found: dict[str, dict[str, Any]] = {side: {**each.ready(), "seconds": []} for side, each in processes.items()}
     calls = {side: max(1, int(turn / min(each.round(1)["seconds"]))) for side, each in processes.items()}
     for _ in range(rounds):
         for side, process in processes.items():

@@ -42,3 +42,9 @@ def change(before: list[float], after: list[float]) -> tuple[float, bool]:
     relative = median(after) / median(before) - 1
     apart = max(after) < min(before) or min(after) > max(before)
     return relative, apart and abs(relative) >= SMALLEST
+
+
+def memory_change(before: float, after: float) -> tuple[float, bool]:
+    """Relative change of the peak of memory in MiB, and whether it is one: from `MEMORY` and 8 MiB."""
+    relative = after / before - 1 if before else 0.0
+    return relative, relative >= MEMORY and after - before >= 8

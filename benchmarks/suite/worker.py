@@ -11,8 +11,11 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 
 from suite.catalogue import CASES, COPY, MATRIX, MATRIX_BF16
+from suite.side import Side
 
 NAMES = {MATRIX: "matrix", MATRIX_BF16: "matrix_bf16", COPY: "copy"}
 
@@ -28,8 +31,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    module = importlib.import_module(f"suite.cases.{'limits' if side in NAMES else CASES[case].module}")
-    make = module.SIDES[NAMES[side]] if side in NAMES else module.SIDES[case][side]
+    make = maker(case, side)
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak of memory is counted from here
     before = memory("VmRSS")
@@ -44,6 +46,16 @@ def main() -> None:
             taken = work.call()
             times.append(time.process_time() - start if taken is None else taken)
         answers.write(json.dumps({"seconds": times, "mib": memory("VmHWM") - before}) + "\n")
+
+
+def maker(case: str, side: str) -> Callable[[], Side]:
+    """What makes a side of a case, a limit of the machine, or a point of a scaling plot (`growth:PLOT:LINE`)."""
+    if case.startswith("growth:"):
+        _, plot, line = case.split(":")
+        return partial(importlib.import_module("suite.cases.growth").KINDS[plot], line, int(side))
+    module = importlib.import_module(f"suite.cases.{'limits' if side in NAMES else CASES[case].module}")
+    found: Callable[[], Side] = module.SIDES[NAMES[side]] if side in NAMES else module.SIDES[case][side]
+    return found
 
 
 def memory(field: str) -> float:
