@@ -44,7 +44,7 @@ CASES = {
         Case("rin_sample", "RIN, ten steps of DDIM", "images", "rin", "RIN-pytorch", "RIN-pytorch", MATRIX),
         Case(
             "crw_step",
-            "CRW, a training step in bfloat16",
+            "CRW, a training step as the processor likes it",
             "clips",
             "crw",
             "the plain network in float32",

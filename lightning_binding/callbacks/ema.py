@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
-from lightning_binding.sharding import in_parts, load_whole_state, shard_like, whole, whole_state
+from lightning_binding.sharding import in_parts, load_whole_state, scatter, shard_like, whole, whole_state
 
 
 class EMA(WeightAveraging):
@@ -103,8 +103,9 @@ class EMA(WeightAveraging):
             self._copy_average_to_current(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Puts the raw weights back if validation was interrupted."""
+        """Puts the raw weights back if validation was interrupted, perhaps on this rank alone: nothing is gathered."""
         if self.active:
+            scatter(_trained(pl_module))
             self._swap_models(pl_module)
 
     def _swap_models(self, pl_module: LightningModule) -> None:

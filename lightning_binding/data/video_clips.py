@@ -74,13 +74,13 @@ class VideoClips(ClipSet):
             self._hung = self.broken.listed(DecoderHung.__name__)
         count = self.files.total
         for place in itertools.chain(range(first, count), range(first)):
-            path = self.files.full_path(place)
-            if path in self._hung:
+            if self._hung and self.files.full_path(place) in self._hung:
                 continue
             with self.files.opened(place) as (encoded, label):
                 try:
                     return self.decoder.cut(encoded, position, **self.clip), label
                 except Undecodable as error:
+                    path = self.files.full_path(place)
                     if isinstance(error, DecoderHung):
                         self._hung.add(path)
                     self.broken.add(path, error)

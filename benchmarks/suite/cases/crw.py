@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_binding.crw.propagation import propagate_frames
+from lightning_binding.precision import processor_has_bfloat16
 from suite.side import Side
 
 
@@ -71,7 +72,10 @@ def original_propagation() -> Side:
 
 
 SIDES = {
-    "crw_step": {"ours": lambda: step(channels_last=True, mixed=True), "peer": lambda: step(False, False)},
+    "crw_step": {
+        "ours": lambda: step(channels_last=True, mixed=processor_has_bfloat16()),
+        "peer": lambda: step(False, False),
+    },
     "crw_walk": {"ours": lambda: walk(ours=True), "peer": lambda: walk(ours=False)},
     "propagation": {"ours": propagation, "peer": original_propagation},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +67,10 @@ class Reading:
             InputError: Fewer examples than ranks, or a cache that is too small.
         """
         sizes = [size * repeats for size in items.sizes]
-        sampler = ShardSampler(data, sizes, *replicas(), seed, self.block, self.streams, items.expect)
+        sampler = ShardSampler(data, sizes, *replicas(), seed, self.block, self.streams, items.expect, items.identity())
         largest = max(chunk.bytes for chunk in items.index.chunks)
-        needed = min(2 * self.block * -(-sampler.streams // sampler.num_replicas), len(sizes)) * largest / 2**30
+        own = sampler.streams // math.gcd(sampler.streams, sampler.num_replicas)  # the streams that this rank reads
+        needed = min(2 * self.block * own, len(sizes)) * largest / 2**30
         if self.cache is not None and needed > self.cache_gb:
             raise InputError(
                 f"reading.cache_gb is {self.cache_gb:g}, and this rank alone needs {needed:.3g}: two blocks of "

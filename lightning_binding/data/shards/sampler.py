@@ -28,6 +28,7 @@ class ShardSampler(TrainSampler):
         streams: Number of streams over all ranks; None: one for each rank. With the same number the order is the same
             on any number of ranks; a rank needs few chunks if it is a multiple of theirs.
         ahead: Called with the chunks of a block that begins and of the one behind it.
+        identity: What tells these shards from others of the same sizes.
 
     Raises:
         InputError: Fewer examples than streams or ranks, or sizes that are not positive.
@@ -43,6 +44,7 @@ class ShardSampler(TrainSampler):
         block: int = 4,
         streams: int | None = None,
         ahead: Callable[[list[int]], None] | None = None,
+        identity: bytes = b"",
     ) -> None:
         super().__init__(data, num_replicas, rank, seed)
         if block < 1 or (streams is not None and streams < 1):
@@ -51,7 +53,7 @@ class ShardSampler(TrainSampler):
         self.block = block
         self._streams = streams or num_replicas
         self._started: tuple[int, int] | None = None
-        self.ahead = ahead
+        self.ahead, self.identity = ahead, identity
         if sum(self.sizes) < max(self._streams, num_replicas):
             raise InputError(
                 f"{sum(self.sizes)} examples cannot be dealt to {num_replicas} ranks and {self._streams} streams; give "
@@ -65,7 +67,8 @@ class ShardSampler(TrainSampler):
 
     def state(self) -> dict[str, int]:
         """What the order depends on beside the epoch: the streams, and a checksum of all else."""
-        return {"streams": self.streams, "order": zlib.crc32(repr((self.seed, self.block, self.sizes)).encode())}
+        order = repr((self.seed, self.block, self.sizes, self.identity))
+        return {"streams": self.streams, "order": zlib.crc32(order.encode())}
 
     def resume(self, epoch: int, seen: int, state: dict[str, int] | None = None) -> None:
         """Go on in an epoch, in the order that it began with.
