@@ -18,7 +18,7 @@ def row(name: str, found: dict[str, Any]) -> str:
         rounds = ratios(found)
         times = f"**{short(median(rounds))}** ± {noise(rounds):.0%}"
         memory += f", {found['peer']['mib']:.0f}"
-    bound = f"{share(found, case.limit):.0%} of {case.limit}" if case.limit else ""
+    bound = f"{share(found, case.limit):.0%} of {case.limit}" if case.limit in found else ""
     return f"| {case.what} | {ours} | {case.peer} | {times} | {memory} | {bound} |"
 
 

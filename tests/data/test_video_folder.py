@@ -222,7 +222,7 @@ def test_what_hung_is_not_tried_again_not_even_by_the_next_run(tmp_path: Path, v
     root = kinetics(tmp_path / "videos", videos, 1)
     os.mkfifo(root / "train" / "dancing" / "hangs.mp4")
     listed = tmp_path / "list.txt"
-    first = module(root, broken_files=str(listed), decode_timeout=3, max_broken=0.3)
+    first = module(root, broken_files=str(listed), decode_timeout=2, max_broken=0.3)
     expected = read(first)
     again = module(root, broken_files=str(listed), decode_timeout=1000, max_broken=0.3)
     assert read(again) == expected == read(first)
