@@ -175,7 +175,7 @@ def test_missing_file_names_those_that_are_there(
 
 
 COMMANDS = {
-    "": "a command is missing; known are fit, validate, test, predict, sample, propagate, play, export.",
+    "": "a command is missing; known are fit, validate, test, predict, sample, propagate, play, shard, export.",
     "fitt": "'fitt' is not a command; did you mean fit",
     "samle": "'samle' is not a command; did you mean sample?",
     "--trainer.max_epochs 3": "'--trainer.max_epochs' is not a command; known are ",
