@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from suite.setting import processor
 
 
 def machine(threads: int) -> dict[str, Any]:
@@ -17,15 +18,6 @@ def machine(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def resident() -> float:

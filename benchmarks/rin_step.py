@@ -12,7 +12,6 @@ a backward of twice the forward), three without; a multiply-accumulate is two op
 
 import argparse
 import json
-import platform
 import resource
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision)
 import timm
 import torch
+from suite.setting import processor
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_binding.rin import cost
@@ -269,15 +269,6 @@ def report(best: dict[str, dict[str, float]], limit: dict[str, float], threads: 
             f"| {row['train_rate'] / rate:.0%} | {row['forward_images']:.1f} | {row['forward_rate'] / rate:.0%} "
             f"| {row['peak_gib']:.2f} | {row['loss']:.3f} |"
         )
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
