@@ -64,7 +64,11 @@ def shard(
         plan = make_plan(found, kind, chunk_mb * 2**20, seed if shuffle else None)
         broken = {
             side: BrokenFiles(
-                folder / BROKEN, files.root, sum(each.total for each in found.sides.values()), max_broken, kind
+                folder / BROKEN,
+                files.root,
+                sum(each.total for each in found.sides.values() if each.root == files.root),
+                max_broken,
+                kind,
             )
             for side, files in found.sides.items()
         }

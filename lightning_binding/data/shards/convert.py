@@ -6,6 +6,7 @@ indices are written when all chunks are, and then `.progress` is removed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -26,6 +27,8 @@ from lightning_binding.errors import InputError
 from lightning_binding.limits import read_text
 
 PROGRESS = ".progress"
+PASSING = {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
+"""What a system answers when it cannot read now, which says nothing of the file: it is not left out for that."""
 BROKEN = "broken_files.txt"
 
 
@@ -131,6 +134,11 @@ def _write(job: tuple[Task, Path, str, BrokenFiles]) -> None:
         except MemoryError:
             raise
         except Exception as error:  # whatever a decoder raises for a file that it cannot read
+            if isinstance(error, OSError) and error.errno in PASSING:
+                raise InputError(
+                    f"{path} could not be read just now ({error}); give the same command again, and it goes on from "
+                    "the chunks that are finished."
+                ) from error
             left_out.append((path, " ".join(f"{type(error).__name__}: {error}".split())))
             broken.add(path, error)
     chunk = None

@@ -1,5 +1,6 @@
 """Conversion: everything once, the same bytes after a kill, and what is wrong in words."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -14,6 +15,7 @@ from data.shards.pictures import content, write_pictures, write_shards
 from lightning_binding import InputError
 from lightning_binding.cli import main
 from lightning_binding.data.broken import TooManyBroken
+from lightning_binding.data.shards import convert
 from lightning_binding.data.shards.convert import PROGRESS
 from lightning_binding.data.shards.items import ShardItems
 from lightning_binding.data.shards.store import Folder
@@ -113,6 +115,33 @@ def test_broken_files_are_left_out_and_listed(source: Path, tmp_path: Path) -> N
     assert "truncated" in lines[0]
     with pytest.raises(TooManyBroken, match="1 of the 36 images"):
         write_shards(source, tmp_path / "other", max_broken=0)
+
+
+@pytest.mark.filterwarnings("ignore:Skipped a broken image")
+def test_a_share_of_broken_files_is_that_of_their_side(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("ant", "bee"):
+        next((source / "val" / name).iterdir()).write_bytes(b"")
+    with pytest.raises(SystemExit):  # 0.07 of 9, but at least one; of all 45 it would be three
+        main(["shard", f"--source={source}", f"--out={tmp_path / 'out'}", "--workers=0", "--max_broken=0.07"])
+    assert "2 of the 9 images" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_just_now_is_not_left_out(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unread(path: str) -> None:
+        raise OSError(errno.ESTALE, "stale file handle", path)
+
+    kind = convert.KINDS["image"]
+    monkeypatch.setitem(convert.KINDS, "image", kind._replace(check=unread))
+    with pytest.raises(InputError, match=r"could not be read just now .*give the same command again"):
+        write_shards(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "broken_files.txt").exists()
+    monkeypatch.setitem(convert.KINDS, "image", kind)
+    indices = write_shards(source, tmp_path / "out")
+    assert [sum(chunk.examples for chunk in indices[side].chunks) for side in ("train", "val")] == [36, 9]
 
 
 def test_another_source_or_another_option_is_refused(source: Path, tmp_path: Path) -> None:
