@@ -99,7 +99,7 @@ class PatchGrid(NodeMaker):
 
     def _frame_crops(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
         if self.frame_scale == (1.0, 1.0):
-            return frames.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(frames), 4)
+            return torch.cat([frames.new_zeros(len(frames), 2), frames.new_ones(len(frames), 2)], 1)
         return random_crops((len(frames),), self.frame_scale, self.frame_ratio, frames, generator)
 
     def _patch_crops(self, frames: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -161,7 +161,8 @@ def jitter_colour(pictures: Tensor, strength: float, generator: torch.Generator 
     shape = pictures.shape[:-3]
     factors = torch.rand(3, *shape, 1, 1, 1, device=pictures.device, dtype=pictures.dtype, generator=generator)
     brightness, contrast, saturation = 1 + strength * (2 * factors - 1)
-    weights = pictures.new_tensor([0.299, 0.587, 0.114])[:, None, None]  # luma of ITU-R BT.601, as in PIL
+    luma = [pictures.new_full((1, 1), share) for share in (0.299, 0.587, 0.114)]  # of ITU-R BT.601, as in PIL
+    weights = torch.stack(luma)
     grey = (pictures * weights).sum(-3, keepdim=True)
     pictures = brightness * (saturation * pictures + (1 - saturation) * grey)
     mean = (brightness * grey).mean((-2, -1), keepdim=True)

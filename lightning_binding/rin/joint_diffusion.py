@@ -111,11 +111,15 @@ class RINJoint(BindingModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The weighted loss of a batch."""
         losses = self.losses(batch, self.generator)
-        loss = (losses * losses.new_tensor(self.weights)).sum()
+        loss = self._together(losses)
         self.log("train/loss", loss, prog_bar=True, batch_size=self._size(batch))
         for key, each in zip(self.keys, losses, strict=True):
             self.log(f"train/loss_{key}", each, batch_size=self._size(batch))
         return loss
+
+    def _together(self, losses: Tensor) -> Tensor:
+        """The weighted sum of the modalities' losses (M,), without a copy to the device for which the host would wait."""
+        return torch.stack([weight * each for weight, each in zip(self.weights, losses, strict=True)]).sum()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss, and how well each modality is found from the others."""
@@ -128,7 +132,7 @@ class RINJoint(BindingModule):
     def _evaluate(self, batch: dict[str, Any], batch_idx: int, stage: str) -> None:
         generator = torch.Generator(self.device).manual_seed(batch_idx)
         losses, size = self.losses(batch, generator), self._size(batch)
-        values = {f"{stage}/loss": (losses * losses.new_tensor(self.weights)).sum()}
+        values = {f"{stage}/loss": self._together(losses)}
         values |= {f"{stage}/loss_{key}": loss for key, loss in zip(self.keys, losses, strict=True)}
         data = {each.key: each.of(batch) for each in self.modalities}
         for modality in self.modalities:

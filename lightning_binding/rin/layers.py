@@ -34,6 +34,14 @@ def one_hot(label: Tensor | None, gamma: Tensor, classes: int) -> Tensor:
     return (label[:, None] == torch.arange(classes, device=gamma.device)).to(gamma.dtype)
 
 
+def in_autocast_type(x: Tensor) -> Tensor:
+    """Tokens in the type that autocast is about to cast them to, so that several layers share one cast."""
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return x
+    return x.to(torch.get_autocast_dtype(device))
+
+
 class Attention(nn.Module):
     """Multi-head attention of `query` tokens over `source` tokens, with biases everywhere.
 
@@ -73,6 +81,9 @@ class Attention(nn.Module):
         Returns:
             Tensor of shape (B, n, query_dim).
         """
+        same = source is query
+        query = in_autocast_type(query)
+        source = query if same else in_autocast_type(source)
         q, k, v = (
             rearrange(tokens, "b n (h k) -> b h n k", h=self.heads)
             for tokens in (self.query(query), self.key(source), self.value(source))
