@@ -135,6 +135,11 @@ class BindingModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """The injected optimizer on `parameter_groups`, and the injected scheduler, stepped with it."""
         optimizer = self._optimizer.value(parameter_groups(self.trained().parameters()))
+        if self.device_mesh is not None:
+            for (
+                group
+            ) in optimizer.param_groups:  # not all operations on many tensors at once are made for parts of them
+                group.update({"foreach": False} if group.get("foreach", False) is None else {})
         if self._scheduler.value is None:
             return optimizer
         scheduler = self._scheduler.value(optimizer)

@@ -4,14 +4,17 @@ LAMB is `timm.optim.Lamb`. With `max_grad_norm: null` and `eps: 1e-8` it is the 
 clipped inside, and a group without weight decay (see `parameter_groups`) is not adapted either.
 """
 
-import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 import torch
 from timm.optim import muon
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -65,21 +68,44 @@ class WarmupCosine(LambdaLR):
 
 
 class Muon(muon.Muon):
-    """`timm.optim.Muon`, whose Newton-Schulz iteration is of float32 where the processor has no bfloat16.
+    """`timm.optim.Muon`, on processors without bfloat16 and on sharded networks too.
 
-    timm computes it in bfloat16 whatever the device, which such a processor emulates at a fifth of the speed; the
-    arguments are timm's. Vectors are left to AdamW. Jordan et al., *Muon*, 2024.
+    timm computes the Newton-Schulz iteration in bfloat16 whatever the device, which a processor without it emulates at
+    a fifth of the speed: there it is of float32. Vectors are left to AdamW, which works on many at once on a GPU; parts
+    of a sharded network have no such operations, and are gone through one by one. The arguments are timm's.
+    Jordan et al., *Muon*, 2024.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """A step of the optimizer, as timm's."""
-        devices = {parameter.device.type for group in self.param_groups for parameter in group["params"]}
-        if "cpu" not in devices or processor_has_bfloat16():
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        changed: dict[str, Any] = {}  # timm hands neither down
+        if any(each.device.type == "cpu" for each in parameters) and not processor_has_bfloat16():
+            changed["zeropower_via_newtonschulz"] = partial(muon.zeropower_via_newtonschulz, dtype=torch.float32)
+        if any(isinstance(each, DTensor) for each in parameters):
+            changed |= {name: one_by_one(getattr(muon, name)) for name in ("adamw", "nadamw")}
+        with replaced(muon, changed):
             return super().step(closure)  # type: ignore[no-untyped-call]
-        iteration = muon.zeropower_via_newtonschulz
-        muon.zeropower_via_newtonschulz = functools.partial(iteration, dtype=torch.float32)  # timm hands no type down
-        try:
-            return super().step(closure)  # type: ignore[no-untyped-call]
-        finally:
-            muon.zeropower_via_newtonschulz = iteration
+
+
+def one_by_one(update: Callable[..., None]) -> Callable[..., None]:
+    """An update of timm's that goes through the tensors one by one, whatever it is told."""
+
+    def single(*arguments: Any, **options: Any) -> None:
+        update(*arguments, **{**options, "foreach": False})
+
+    return single
+
+
+@contextmanager
+def replaced(module: ModuleType, functions: Mapping[str, Any]) -> Iterator[None]:
+    """A module has other functions of some names inside, and its own again afterwards."""
+    own = {name: getattr(module, name) for name in functions}
+    for name, function in functions.items():
+        setattr(module, name, function)
+    try:
+        yield
+    finally:
+        for name, function in own.items():
+            setattr(module, name, function)

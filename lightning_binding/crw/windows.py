@@ -65,9 +65,7 @@ def top_k_of_blocks(queries: Tensor, blocks: Tensor, top_k: int, radius: float, 
         query = queries[tile].flatten(0, 1)
         rows, columns = _box(tile, height, width, reach)
         bias = _bias(tile, rows, columns, width, radius, shape, str(queries.device))
-        found = query.new_empty(*bias.shape[:2], maps, *bias.shape[2:])  # (blocks, rows, maps, BLOCK, q)
-        for block, excluded, score in zip(blocks[columns, rows], bias, found, strict=True):
-            torch.add(products(block.flatten(0, 1), query).view_as(score), excluded[:, None], out=score)
+        found = _scores(blocks[columns, rows], query, bias)
         best, place = two_step_top_k(found.flatten(2, 3), top_k)
         block, row, frame, column = torch.unravel_index(place, found.shape[:-1])
         place = (frame * height + rows.start + row) * width + (columns.start + block) * BLOCK + column
@@ -84,6 +82,27 @@ def top_k_of_blocks(queries: Tensor, blocks: Tensor, top_k: int, radius: float, 
     ]
     each(search, tiles, queries.device)
     return scores.flatten(0, 1), places.flatten(0, 1)
+
+
+def _scores(keys: Tensor, queries: Tensor, bias: Tensor) -> Tensor:
+    """Inner products of the cells of a box (blocks, rows, maps, BLOCK, C) with a tile's (q, C), and the bias of each.
+
+    On a CPU block by block, whose scores stay in the cache; elsewhere at once, since every call costs.
+
+    Args:
+        keys: Unit features; a block's are one stretch of memory.
+        queries: Unit features.
+        bias: Of `_bias`, (blocks, rows, BLOCK, q).
+
+    Returns:
+        (blocks, rows, maps, BLOCK, q).
+    """
+    if keys.device.type == "cpu":
+        found = queries.new_empty(*keys.shape[:-1], len(queries))
+        for block, excluded, score in zip(keys, bias, found, strict=True):
+            torch.add(products(block.flatten(0, 1), queries).view_as(score), excluded[:, None], out=score)
+        return found
+    return (keys.flatten(1, 3) @ queries.T).view(*keys.shape[:-1], -1).add_(bias[:, :, None])
 
 
 def _reach(radius: float, shape: str) -> int:

@@ -43,6 +43,7 @@ class AnalogBits:
         if not scale > 0:
             raise InputError(f"scale={scale} of a bit must be positive.")
         self.codes, self.scale = codes.float(), scale
+        self._moved: dict[torch.device, Tensor] = {}
         self._places = (2 ** torch.arange(self.width)).float() if self._full else None
         self._values = torch.empty(0, dtype=torch.int64)
         if self._places is not None:
@@ -64,6 +65,12 @@ class AnalogBits:
         """Whether every code is one of a value."""
         return self.width < 24 and self.classes == 2**self.width
 
+    def _codes_on(self, device: torch.device) -> Tensor:
+        """The codes on a device, copied there once: the host waits for a copy."""
+        if device not in self._moved:
+            self._moved[device] = self.codes.to(device)
+        return self._moved[device]
+
     def encode(self, values: Tensor) -> Tensor:
         """Writes values as bits.
 
@@ -80,7 +87,7 @@ class AnalogBits:
             low, high = int(values.min()), int(values.max())
             if low < 0 or high >= self.classes:
                 raise InputError(f"values lie in [{low}, {high}], expected [0, {self.classes}): set `classes`.")
-        return (2 * self.codes.to(values.device)[values.long()] - 1) * self.scale
+        return (2 * self._codes_on(values.device)[values.long()] - 1) * self.scale
 
     def decode(self, bits: Tensor) -> Tensor:
         """Reads values from bits, of whatever size these are.
@@ -98,7 +105,7 @@ class AnalogBits:
         if self._places is not None:
             index = (bits > 0).float() @ self._places.to(bits.device)
             return self._values.to(bits.device)[index.long()]
-        signs = 2 * self.codes.to(bits.device, bits.dtype) - 1
+        signs = 2 * self._codes_on(bits.device).to(bits.dtype) - 1
         return (bits @ signs.T).argmax(dim=-1)
 
     def encode_images(self, images: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ class RINJoint(BindingModule):
         return loss
 
     def _together(self, losses: Tensor) -> Tensor:
-        """The weighted sum of the modalities' losses (M,), without a copy to the device for which the host would wait."""
+        """The weighted sum of the modalities' losses (M,), without a copy to the device that the host waits for."""
         return torch.stack([weight * each for weight, each in zip(self.weights, losses, strict=True)]).sum()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:

@@ -49,9 +49,10 @@ def test_a_compiled_recipe_fits(recipe: str, tmp_path: Path, cuda: torch.device)
     fit(tmp_path, recipe, 4, "--config", str(ROOT / "configs/trainer/gpu.yaml"))
 
 
-def test_a_sharded_recipe_fits(tmp_path: Path, cuda: torch.device) -> None:
+@pytest.mark.parametrize("optimizer", ["timm.optim.Lamb", "torch.optim.AdamW", "lightning_binding.optim.Muon"])
+def test_a_sharded_recipe_fits(optimizer: str, tmp_path: Path, cuda: torch.device) -> None:
     sharded = ["--config", str(ROOT / "configs/trainer/fsdp2.yaml"), "--trainer.devices", "1"]
-    fit(tmp_path, "quickstart.yaml", 4, *sharded)
+    fit(tmp_path, "quickstart.yaml", 4, *sharded, f"--model.optimizer={optimizer}", "--model.optimizer.lr=1e-3")
 
 
 def test_a_run_goes_on_and_is_sampled_from(tmp_path: Path, cuda: torch.device) -> None:
