@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 
 from lightning_binding.carml.agent import Agent
 from lightning_binding.carml.recall import Memo, named
@@ -98,7 +99,7 @@ class Collector:
         agent, count, length = record.agent, self.envs.num_envs, self.world.trial_length
         device, on_cpu = agent.device, agent.device.type == "cpu"
         memo, state = Memo(agent.actions, count), agent.begin(count)
-        noise = None if deterministic else agent.actions.noise(length, count, generator=self.generator).to(device)
+        noise = None if deterministic else self._noise(agent, length, count)
         seen: dict[str, Array] = self._next or {}
         record.begin(number)
         for time in range(length):
@@ -121,6 +122,14 @@ class Collector:
             memo.note(actions, paid, boundary)
             self.seconds["reward"] += record.spent
         self._next = seen
+
+    def _noise(self, agent: Agent, length: int, count: int) -> Tensor:
+        """The noise of a trial's actions, (length, count, outputs), made where the agent is."""
+        generator = self.generator
+        if agent.device.type != "cpu":  # its own generator, of a seed from the one that a checkpoint holds
+            seed = int(torch.randint(2**62, (1,), generator=generator))
+            generator = torch.Generator(agent.device).manual_seed(seed)
+        return agent.actions.noise(length, count, generator=generator, device=agent.device)
 
     def state_dict(self) -> dict[str, Any]:
         """What the next rollouts depend on."""

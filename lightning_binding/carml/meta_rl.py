@@ -19,6 +19,7 @@ from lightning_binding.carml.ppo import PPOLoss, moments, normalised, ppo_loss, 
 from lightning_binding.carml.reward_model import RewardModel
 from lightning_binding.carml.rollout import Rollout
 from lightning_binding.carml.worlds.base import World
+from lightning_binding.errors import InputError
 from lightning_binding.module import BindingModule
 from lightning_binding.together import gather_objects, world_size
 
@@ -40,6 +41,11 @@ class MetaRL(BindingModule):
         separate_critic: Give the critic a memory of its own.
         gamma: Discount over the whole trial.
         gae_lambda: Weight of longer looks ahead in the advantages.
+        value_lambda: The same in the targets of the critic; 1 is the return itself, as in RL² (whose baseline was
+            fitted to returns), None is `gae_lambda`. A low one in a long trial passes rewards back slowly.
+        return_scale: What rewards are divided by before they are learnt from, so that the critic's targets are about
+            1 and its gradients leave room for the policy's: about the discounted return of a trial. The agent sees
+            its rewards as they are.
         clip: Half of the width of the range that PPO keeps the ratio of probabilities in.
         value_clip: How far values may move in one rollout; None lets them.
         value_weight: Of the critic's error in the loss.
@@ -65,6 +71,8 @@ class MetaRL(BindingModule):
         separate_critic: bool = False,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
+        value_lambda: float | None = None,
+        return_scale: float = 1.0,
         clip: float = 0.2,
         value_clip: float | None = None,
         value_weight: float = 0.5,
@@ -79,7 +87,10 @@ class MetaRL(BindingModule):
         self.save_hyperparameters()
         self.world = world
         self.agent = Agent(world.observation_space, world.action_space, encoder, memory, heads, separate_critic)
-        self.gamma, self.gae_lambda = gamma, gae_lambda
+        if not return_scale > 0:
+            raise InputError(f"return_scale is {return_scale}; rewards are divided by it, so it must be positive.")
+        self.gamma, self.gae_lambda, self.return_scale = gamma, gae_lambda, return_scale
+        self.value_lambda = gae_lambda if value_lambda is None else value_lambda
         self.normalise_advantages = normalise_advantages
         self.weights: dict[str, Any] = {
             "clip": clip,
@@ -123,8 +134,12 @@ class MetaRL(BindingModule):
             setattr(rollout, name, getattr(rollout, name).to(self.device))
         found = [self._look(rollout, part) for part in self._chunks(rollout)]
         rollout.log_probs, rollout.values = (torch.cat([each[place] for each in found], 1) for place in (0, 1))
-        advantages = trial_advantages(rollout.rewards, rollout.values, self.gamma, self.gae_lambda)
-        rollout.returns = advantages + rollout.values
+        rewards = rollout.rewards / self.return_scale
+        advantages = trial_advantages(rewards, rollout.values, self.gamma, self.gae_lambda)
+        ahead = advantages
+        if self.value_lambda != self.gae_lambda:
+            ahead = trial_advantages(rewards, rollout.values, self.gamma, self.value_lambda)
+        rollout.returns = ahead + rollout.values
         if self.normalise_advantages:
             sums = moments(advantages, rollout.mask)
             if self.trainer.world_size > 1:

@@ -84,9 +84,10 @@ class Rollout:
     def batch(self, index: Tensor) -> dict[str, Any]:
         """The trials of an index, as the loss takes them: everything (L, b, ...), `mask` with them."""
         names = ("recall", "actions", "log_probs", "values", "advantages", "returns", "mask")
-        chosen = {name: getattr(self, name)[:, index] for name in names}
+        there = index.to(self.rewards.device)  # once, not for every tensor
+        chosen = {name: getattr(self, name)[:, there] for name in names}
         if self.features is not None:
-            return {**chosen, "features": self.features[:, index]}
+            return {**chosen, "features": self.features[:, there]}
         return {**chosen, "observations": {name: seen[:, index] for name, seen in self.observations.items()}}
 
     def state_dict(self) -> dict[str, Any]:

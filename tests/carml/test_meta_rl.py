@@ -17,6 +17,7 @@ from lightning_binding.carml.data import TrialsDataModule
 from lightning_binding.carml.encoders import MLP
 from lightning_binding.carml.memory import GRU, LSTM
 from lightning_binding.carml.meta_rl import MetaRL, summary
+from lightning_binding.carml.ppo import trial_advantages
 from lightning_binding.carml.recall import Recall
 from lightning_binding.carml.trials import Trials
 from lightning_binding.carml.worlds import BernoulliBandit, Corridor, FindTheArm, PointWorld, World
@@ -89,6 +90,27 @@ def test_before_a_step_the_ratio_is_one(precision: str, tmp_path: Path) -> None:
     assert rollout.advantages is not None
     torch.testing.assert_close(found.policy, -rollout.advantages.mean())
     torch.testing.assert_close(found.value, rollout.advantages.square().mean())
+
+
+@pytest.mark.parametrize("scale", [1.0, 8.0])
+def test_the_critic_may_have_other_targets_than_the_advantages(scale: float, tmp_path: Path) -> None:
+    """With value_lambda 1 they are the discounted returns, whatever the critic says; both in units of return_scale."""
+    module = small(gamma=0.9, gae_lambda=0.3, value_lambda=1.0, return_scale=scale, normalise_advantages=False)
+    module.trainer = trainer_of(tmp_path)
+    rollout = module.collect(Collector(module.world.make(6, 0), module.world))
+    seen = rollout.recall[1:, :, -2]
+    torch.testing.assert_close(seen, rollout.rewards[:-1])  # the agent sees what the world pays
+    returns = [sum(0.9**later * rollout.rewards[now + later] for later in range(4 - now)) for now in range(4)]
+    assert rollout.returns is not None
+    torch.testing.assert_close(rollout.returns, torch.stack(returns) / scale)  # type: ignore[arg-type]
+    assert rollout.values is not None
+    expected = trial_advantages(rollout.rewards / scale, rollout.values, 0.9, 0.3)
+    torch.testing.assert_close(rollout.advantages, expected)
+
+
+def test_rewards_are_not_divided_by_zero() -> None:
+    with pytest.raises(InputError, match=r"return_scale is 0.*positive"):
+        small(return_scale=0)
 
 
 @pytest.mark.parametrize("stop", [4, 6, 8])

@@ -114,8 +114,9 @@ class ArrayVecEnv(VecEnv):
         self.clock += 1
         seen = world.observe(self.tasks, self.state)
         dones = np.zeros(self.num_envs, dtype=bool)
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        infos: list[dict[str, Any]] = [{}] * self.num_envs  # within an episode there is nothing to say of anyone
         if self.clock % world.horizon == 0:
+            infos = [{} for _ in range(self.num_envs)]
             seen, dones[:] = self._end_episode(seen, infos), self.clock == 0
         return seen, rewards, dones, infos
 
