@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from lightning_binding.backbones.reflection import pad_by_reflection
 from lightning_binding.backbones.strides import reduce_stride
 from lightning_binding.errors import InputError
 from lightning_binding.names import did_you_mean
@@ -136,7 +137,10 @@ def create_backbone(
     if padding is not None:
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and _pads(module):
-                module.padding_mode = padding
+                if padding == "reflect":
+                    pad_by_reflection(module)
+                else:
+                    module.padding_mode = padding
     backbone = Backbone(network, index, stride or own, norm, channels_last)
     _check_stride(name, backbone, own)
     return backbone

@@ -67,7 +67,7 @@ def top_k_of_blocks(queries: Tensor, blocks: Tensor, top_k: int, radius: float, 
         bias = _bias(tile, rows, columns, width, radius, shape, str(queries.device))
         found = _scores(blocks[columns, rows], query, bias)
         best, place = two_step_top_k(found.flatten(2, 3), top_k)
-        block, row, frame, column = torch.unravel_index(place, found.shape[:-1])
+        block, row, frame, column = _unravelled(place, found.shape[:-1])
         place = (frame * height + rows.start + row) * width + (columns.start + block) * BLOCK + column
         place.clamp_(max=cells - 1)  # what fills the last block up is no place
         for whole, part in ((scores, best), (places, place)):
@@ -82,6 +82,15 @@ def top_k_of_blocks(queries: Tensor, blocks: Tensor, top_k: int, radius: float, 
     ]
     each(search, tiles, queries.device)
     return scores.flatten(0, 1), places.flatten(0, 1)
+
+
+def _unravelled(place: Tensor, shape: torch.Size) -> list[Tensor]:
+    """Indices of flat places in an array; torch's own copies the shape to the device, for which the host waits."""
+    found = []
+    for size in reversed(shape[1:]):
+        found.append(place % size)
+        place = place // size
+    return [place, *reversed(found)]
 
 
 def _scores(keys: Tensor, queries: Tensor, bias: Tensor) -> Tensor:
