@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,18 @@ MOST_DEPTH = 100
 """Mappings and lists inside of each other in a configuration."""
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, opener: Callable[[str, int], int] | None = None) -> str:
     """A text in UTF-8.
+
+    Args:
+        path: Of the file.
+        opener: That of `open`.
 
     Raises:
         InputError: If it is longer than `MOST_TEXT`, cannot be read, or is no text.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=opener) as file:
             content = file.read(MOST_TEXT + 1)
         if len(content) > MOST_TEXT:
             raise InputError(f"{path} is longer than {MOST_TEXT} bytes (limits.MOST_TEXT): is it the right file?")

@@ -1,12 +1,10 @@
-"""Processes, two as a rule, that form a torch.distributed group; a module of its own, since the processes import it."""
+"""Processes, two as a rule, that form a torch.distributed group."""
 
 import os
 import socket
 from collections.abc import Callable
 from multiprocessing.pool import Pool
 from typing import Any
-
-import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision, in each process)
 
 import torch
 import torch.distributed
@@ -20,7 +18,7 @@ class GlooPool:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        context = torch.multiprocessing.get_context("spawn")
+        context = torch.multiprocessing.get_context("fork")  # the modules are imported already
         self.pools: list[Pool] = [context.Pool(1, join, (rank, world, port)) for rank in range(world)]
 
     def __call__(self, function: Callable[..., Any], *args: Any) -> list[Any]:

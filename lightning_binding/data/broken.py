@@ -34,16 +34,23 @@ class BrokenFiles:
         total: Number of files under `root`, on both sides of a split.
         max_share: Share of them that may be broken. A single one is always tolerated, unless the share is 0.
         what: What such a file is called in messages, in the singular.
+        advice: What to do when it is one too many.
     """
 
     def __init__(
-        self, file: str | os.PathLike[str], root: str, total: int, max_share: float, what: str = "image"
+        self,
+        file: str | os.PathLike[str],
+        root: str,
+        total: int,
+        max_share: float,
+        what: str = "image",
+        advice: str = "Mend or remove them (and that list), or raise max_broken.",
     ) -> None:
         self.file = Path(file)
         self.root = os.path.join(root, "")
         self.tolerated = max(1, math.floor(total * max_share)) if max_share > 0 else 0
         self.total = total
-        self.what = what
+        self.what, self.advice = what, advice
         self._known: set[str] = set()
 
     def listed(self, reason: str = "") -> set[str]:
@@ -74,8 +81,7 @@ class BrokenFiles:
         if len(listed) > self.tolerated:
             raise TooManyBroken(
                 f"{len(listed)} of the {self.total} {self.what}s under {self.root} cannot be read, more than the "
-                f"{self.tolerated} that max_broken tolerates; they are listed in {self.file}. Mend or remove them (and "
-                f"that list), or raise max_broken."
+                f"{self.tolerated} that max_broken tolerates; they are listed in {self.file}. {self.advice}"
             )
         self._known.add(path)
 

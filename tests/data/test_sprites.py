@@ -5,8 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from data.diary import Diary
 from jsonargparse import ArgumentParser
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
@@ -168,27 +169,11 @@ def test_the_command_line_takes_sizes_and_ranges():
         assert clip["video"].shape == (4, 3, *size)
 
 
-class Diary(LightningModule):
-    """Learns nothing and writes down what it was fed."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.steps = {}
-
-    def training_step(self, batch, batch_idx):
-        self.steps[self.global_step] = hashlib.md5(batch["video"].numpy().tobytes()).hexdigest()
-        return self.weight * 0
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_stops_within_an_epoch_goes_on_with_its_next_clips(tmp_path, workers):
     def run(callbacks=(), ckpt_path=None):
-        diary = Diary()
+        diary = Diary("video")
         trainer = Trainer(
             max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
             callbacks=list(callbacks), enable_checkpointing=bool(callbacks), default_root_dir=tmp_path,

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from data.diary import Diary
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
@@ -269,29 +270,13 @@ def test_batches_are_the_same_whatever_reads_them(tmp_path: Path, videos: Path) 
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
 
-class Diary(LightningModule):
-    """Learns nothing and writes down what each step was fed, and dies at one of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.steps: dict[int, bytes] = {}
-
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        self.steps[self.global_step] = batch["video"].numpy().tobytes()
-        return self.weight * 0
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_a_restart_reads_what_the_run_would_have_read(tmp_path: Path, videos: Path) -> None:
     root = kinetics(tmp_path / "videos", videos)
     (root / "train" / "dancing" / "2.mp4").write_bytes(b"no video")
 
     def run(workers: int, ckpt_path: Path | None = None) -> dict[int, bytes]:
-        diary = Diary()
+        diary = Diary("video")
         saver = ModelCheckpoint(tmp_path / "ckpt", filename="{step}", save_top_k=-1, every_n_train_steps=3)
         trainer = Trainer(
             max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,

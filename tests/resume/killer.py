@@ -1,20 +1,17 @@
 """Runs a command in a process that is killed again and again, until it comes to its end.
 
-    python -m tests.resume.killer FOLDER KILLS SEED fit --config …
-
 The packages are imported once; each run is a fork, so that a start takes a second. A process dies by SIGKILL: at a
 random hook of a random batch, in the middle of writing a checkpoint, or at a random moment.
 """
 
-import json
 import os
 import random
 import signal
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from forks import Fork
 
 from lightning_binding import checkpoints
 from lightning_binding.callbacks import ExactResume
@@ -61,24 +58,21 @@ def arm(kind: str, random: random.Random) -> None:
         setattr(ExactResume, kind, counted(getattr(ExactResume, kind), random.randrange(1, 8)))
 
 
-def run(args: list[str], folder: Path, kind: str | None, seed: int) -> int:
-    """Runs the command in a fork; the status of `waitpid`."""
-    if child := os.fork():
-        return os.waitpid(child, 0)[1]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+def run(args: list[str], folder: Path, kind: str | None, seed: int) -> bool:
+    """Runs the command in a fork; whether it came to its end, and was not killed."""
+
+    def target() -> None:
         if kind is not None:
             arm(kind, random.Random(seed))
         main([*args, f"--trainer.default_root_dir={folder}"])
-    except BaseException:
-        import traceback
 
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    fork = Fork(target)
+    try:
+        status, text = fork.wait(300)
+        assert status in (0, -signal.SIGKILL), f"the run ended with {status}:\n{text}"
+        return status == 0
+    finally:
+        fork.close()
 
 
 def kill_until_done(args: list[str], folder: Path, kills: int, seed: int) -> list[str]:
@@ -86,20 +80,8 @@ def kill_until_done(args: list[str], folder: Path, kills: int, seed: int) -> lis
     kinds, chooser = [], random.Random(seed)
     while len(kinds) < kills:
         kind = KINDS[(seed + len(kinds)) % len(KINDS)]
-        status = run(args, folder, kind, chooser.randrange(2**32))
-        if os.WIFEXITED(status):
-            if os.WEXITSTATUS(status):
-                raise SystemExit(f"the run failed by itself:\n{(folder / 'log.txt').read_text()}")
+        if run(args, folder, kind, chooser.randrange(2**32)):
             break  # it was faster than its death
         kinds.append(kind)
-    if status := run(args, folder, None, 0):
-        raise SystemExit(f"the run ended with {status}:\n{(folder / 'log.txt').read_text()}")
+    assert run(args, folder, None, 0)
     return kinds
-
-
-if __name__ == "__main__":
-    target, count, first, *command = sys.argv[1:]
-    began = time.monotonic()
-    run(command, Path(target) / "whole", None, 0)
-    killed = kill_until_done(command, Path(target) / "killed", int(count), int(first))
-    print(json.dumps({"kills": killed, "seconds": round(time.monotonic() - began, 1)}))

@@ -1,18 +1,25 @@
 """`kill -9` at any moment, then the same command: the run ends as one that was never killed, to the last bit."""
 
 import csv
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from data.shards.pictures import write_pictures, write_shards
+from resume.killer import kill_until_done, run
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {"rin": "quickstart.yaml", "crw": "crw/quickstart.yaml", "carml": "carml/quickstart.yaml"}
+RECIPES = {
+    "rin": ["quickstart.yaml", "rin.yaml"],
+    "crw": ["crw/quickstart.yaml", "crw.yaml"],
+    "carml": ["carml/quickstart.yaml", "carml.yaml"],
+    "shards": ["quickstart.yaml", "rin.yaml", "shards.yaml"],
+}
+FEWER = ["--trainer.max_steps=30", "--trainer.val_check_interval=17"]
+SHORT = {"rin": [*FEWER, "--data.vendors=[twitter]"], "shards": FEWER}
+"""Options of the runs that are killed a few times: still beyond an epoch's end."""
 TIMED = ("seconds", "_per_second", "time")  # columns that measure the machine
 
 
@@ -46,18 +53,24 @@ def log(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if not any(word in k for word in TIMED)} for row in csv.DictReader(file)]
 
 
-def check(name: str, folder: Path, kills: int, seed: int) -> None:
-    command = [sys.executable, "-m", "tests.resume.killer", str(folder), str(kills), str(seed), "fit"]
-    command += [
-        "--config",
-        str(ROOT / "configs" / RECIPES[name]),
-        "--config",
-        str(Path(__file__).parent / f"{name}.yaml"),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, "--resume", "auto"], cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    killed = json.loads(done.stdout.splitlines()[-1])["kills"]
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 pictures in nine shards."""
+    root = tmp_path_factory.mktemp("killed")
+    write_shards(write_pictures(root / "source"), root / "shards")
+    return root / "shards"
+
+
+def check(name: str, folder: Path, shards: Path, kills: int, seed: int, options: Sequence[str] = ()) -> None:
+    base, *parts = RECIPES[name]
+    paths = [ROOT / "configs" / base, *(Path(__file__).parent / part for part in parts)]
+    command = ["fit", *(word for path in paths for word in ("--config", str(path))), "--resume", "auto", *options]
+    if name == "shards":
+        largest = max(path.stat().st_size for path in shards.rglob("*.bin"))
+        reading = f"--data.reading.cache={folder / 'cache'}", f"--data.reading.cache_gb={4 * largest / 2**30}"
+        command += [f"--data.root={shards}", *reading]
+    assert run(command, folder / "whole", None, 0)
+    killed = kill_until_done(command, folder / "killed", kills, seed)
     assert len(killed) >= kills - 2, killed  # a run may be faster than its death
     assert differences(last(folder / "whole"), last(folder / "killed")) == []
     assert log(folder / "whole") == log(folder / "killed")
@@ -65,12 +78,12 @@ def check(name: str, folder: Path, kills: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_killed_run_ends_as_one_that_was_not(name: str, tmp_path: Path) -> None:
-    check(name, tmp_path, kills=5, seed=0)
+def test_killed_run_ends_as_one_that_was_not(name: str, tmp_path: Path, shards: Path) -> None:
+    check(name, tmp_path, shards, kills=5, seed=0, options=SHORT.get(name, ()))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", RECIPES)
-def test_killed_many_times(name: str, seed: int, tmp_path: Path) -> None:
-    check(name, tmp_path, kills=12, seed=seed)
+def test_killed_many_times(name: str, seed: int, tmp_path: Path, shards: Path) -> None:
+    check(name, tmp_path, shards, kills=12, seed=seed)

@@ -1,20 +1,13 @@
-"""A fit of a tiny network of each method, whose draws are those of the example and the epoch, on any number of ranks.
+"""A fit of a tiny network of each method, with the draws of the example and the epoch, on any number of ranks."""
 
-    python fits.py METHOD RANKS BATCH ACCUMULATE DRAWS OUT
-
-`BATCH` is that of each rank. With `DRAWS` `example`, every example's noise is a function of it and of the epoch, and
-so the same whichever rank has it; with `rank`, it comes from each rank's own generator, as in any run.
-"""
-
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision)
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -140,21 +133,41 @@ def pair(method: str, batch_size: int, draws: str) -> tuple[LightningModule, Lig
     )
 
 
-def main(method: str, ranks: str, batch_size: str, accumulate: str, draws: str, out: str) -> None:
-    """Fits for two epochs and writes the parameters before and after."""
-    torch.set_num_threads(1)
-    seed_everything(0, verbose=False)
-    module, data = pair(method, int(batch_size), draws)
-    before = {name: value.clone() for name, value in module.named_parameters()}
+def fit(method: str, ranks: int, batch_size: int, accumulate: int, draws: str, out: Path) -> dict[str, Any]:
+    """Fits for two epochs; the parameters before and after, and the steps.
+
+    Several ranks are forks of this process, which share the modules that it has imported.
+
+    Args:
+        method: `rin`, `crw` (without BatchNorm), `crw_bn` or `carml`.
+        ranks: Processes.
+        batch_size: Of each rank.
+        accumulate: Batches in a step.
+        draws: With `example`, every example's noise is a function of it and of the epoch, and so the same whichever
+            rank has it; with `rank`, it comes from each rank's own generator, as in any run.
+        out: File through which the first rank hands its result over.
+    """
+    torch.manual_seed(0)
+    module, data = pair(method, batch_size, draws)
     trainer = Trainer(
-        accelerator="cpu", devices=int(ranks), strategy="ddp" if int(ranks) > 1 else "auto", max_epochs=2, logger=False,
+        accelerator="cpu", devices=ranks, strategy="ddp_fork" if ranks > 1 else "auto", max_epochs=2, logger=False,
         enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False, limit_val_batches=0,
-        accumulate_grad_batches=int(accumulate), default_root_dir=Path(out).parent,
+        accumulate_grad_batches=accumulate, default_root_dir=out.parent, callbacks=[HandOver(out)],
     )  # fmt: skip
     trainer.fit(module, data)
-    if trainer.is_global_zero:
-        torch.save({"before": before, "after": dict(module.named_parameters()), "steps": trainer.global_step}, out)
+    return cast(dict[str, Any], torch.load(out))
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+class HandOver(Callback):
+    """Writes the first rank's parameters before and after, and the number of steps."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.before = out, dict[str, Tensor]()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.before = {name: value.clone() for name, value in pl_module.named_parameters()}
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            after = dict(pl_module.named_parameters())
+            torch.save({"before": self.before, "after": after, "steps": trainer.global_step}, self.out)

@@ -11,28 +11,26 @@ worlds are equal in distribution alone; the tests give the draws of the example 
 statistics are of a rank's batch; the walk is tested with a backbone without it.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
+from scale import fits
 
 METHODS = ["rin", "crw", "carml"]
+Fit = Callable[..., Any]
 
 
-def fit(folder: Path, method: str, ranks: int, batch: int, accumulate: int = 1, draws: str = "example") -> Any:
-    out = folder / f"{method}_{ranks}_{accumulate}_{draws}.pt"
-    script = Path(__file__).with_name("fits.py")
-    options = [method, str(ranks), str(batch), str(accumulate), draws, str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, str(script), *options], capture_output=True, text=True, check=False, env=environment
-    )
-    assert result.returncode == 0, result.stderr
-    return torch.load(out)
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """`fits.fit`, each of whose runs is made once."""
+
+    @functools.cache
+    def once(method: str, ranks: int, batch: int, accumulate: int = 1, draws: str = "example") -> Any:
+        return fits.fit(method, ranks, batch, accumulate, draws, tmp_path_factory.mktemp("fit") / "parameters.pt")
+
+    return once
 
 
 def furthest(one: Any, other: Any) -> float:
@@ -49,31 +47,31 @@ def same(alone: Any, found: Any, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_two_ranks(method: str, tmp_path: Path) -> None:
+def test_two_ranks(method: str, fit: Fit) -> None:
     """Two ranks with half of the batch each agree with one process to 1e-5."""
-    same(fit(tmp_path, method, 1, 8), fit(tmp_path, method, 2, 4), 1e-5)
+    same(fit(method, 1, 8), fit(method, 2, 4), 1e-5)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("method", METHODS)
-def test_four_ranks(method: str, tmp_path: Path) -> None:
+def test_four_ranks(method: str, fit: Fit) -> None:
     """And four with a quarter."""
-    same(fit(tmp_path, method, 1, 8), fit(tmp_path, method, 4, 2), 1e-5)
+    same(fit(method, 1, 8), fit(method, 4, 2), 1e-5)
 
 
 @pytest.mark.parametrize("method", ["rin", "crw"])
-def test_accumulated(method: str, tmp_path: Path) -> None:
+def test_accumulated(method: str, fit: Fit) -> None:
     """One process that accumulates two halves of a batch agrees with one that takes it whole to 1e-6."""
-    same(fit(tmp_path, method, 1, 8), fit(tmp_path, method, 1, 4, accumulate=2), 1e-6)
+    same(fit(method, 1, 8), fit(method, 1, 4, accumulate=2), 1e-6)
 
 
-def test_own_draws(tmp_path: Path) -> None:
+def test_own_draws(fit: Fit) -> None:
     """A run's own draws differ between worlds, and so do its parameters: equal in distribution alone."""
-    alone, two = fit(tmp_path, "rin", 1, 8, draws="rank"), fit(tmp_path, "rin", 2, 4, draws="rank")
+    alone, two = fit("rin", 1, 8, draws="rank"), fit("rin", 2, 4, draws="rank")
     assert furthest(alone["after"], two["after"]) > 1e-5
 
 
-def test_batch_norm(tmp_path: Path) -> None:
+def test_batch_norm(fit: Fit) -> None:
     """With BatchNorm each rank has the statistics of its own batch, so the parameters differ."""
-    alone, two = fit(tmp_path, "crw_bn", 1, 8, draws="rank"), fit(tmp_path, "crw_bn", 2, 4, draws="rank")
+    alone, two = fit("crw_bn", 1, 8, draws="rank"), fit("crw_bn", 2, 4, draws="rank")
     assert furthest(alone["after"], two["after"]) > 1e-5

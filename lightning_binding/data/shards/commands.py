@@ -12,6 +12,11 @@ from lightning_binding.data.shards.sides import KINDS, Splitting
 from lightning_binding.data.shards.verify import verify as verify_chunks
 from lightning_binding.errors import InputError
 
+TOO_MANY = (
+    "Raise --max_broken and give the command again, which goes on from the chunks that are finished; or mend or remove "
+    "the files and give another --out, since the source is then another."
+)
+
 
 def shard(
     out: str,
@@ -69,6 +74,7 @@ def shard(
                 sum(each.total for each in found.sides.values() if each.root == files.root),
                 max_broken,
                 kind,
+                TOO_MANY,
             )
             for side, files in found.sides.items()
         }

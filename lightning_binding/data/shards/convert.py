@@ -19,7 +19,8 @@ from tqdm import tqdm
 from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.shards.chunk import MOST_BYTES, Example, encode_example, pack
 from lightning_binding.data.shards.files import write_file
-from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, parse_index
+from lightning_binding.data.shards.holding import held
+from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, read_index
 from lightning_binding.data.shards.plan import Plan, Task
 from lightning_binding.data.shards.pool import in_processes
 from lightning_binding.data.shards.sides import KINDS
@@ -49,12 +50,20 @@ def convert(
         The index of each side.
 
     Raises:
-        InputError: The folder holds other shards, a disk is full, too many files are broken, or a worker died.
+        InputError: The folder holds other shards, another command writes into it, a disk is full, too many files are
+            broken, or a worker died.
     """
+    with held(out):
+        return _convert(plan, out, kind, class_names, broken, workers)
+
+
+def _convert(
+    plan: Plan, out: Path, kind: str, class_names: list[str], broken: dict[str, BrokenFiles], workers: int
+) -> dict[str, ShardIndex]:
     sides = list(dict.fromkeys(task.side for task in plan.tasks))
     progress = out / PROGRESS
     if all((out / side / NAME).is_file() for side in sides):
-        done = {side: parse_index(read_text(out / side / NAME), out / side / NAME) for side in sides}
+        done = {side: read_index(out / side / NAME) for side in sides}
         if any(index.source != plan.digest for index in done.values()):
             raise InputError(_other(out))
         shutil.rmtree(progress, ignore_errors=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from lightning_binding.data.shards.chunk import MOST_BYTES
+from lightning_binding.data.shards.locks import no_link
 from lightning_binding.errors import InputError
-from lightning_binding.limits import parse_json
+from lightning_binding.limits import parse_json, read_text
 
 T = TypeVar("T")
 
@@ -84,6 +85,17 @@ class ShardIndex(NamedTuple):
         ]
         own = {"kind": self.kind, "class_names": list(self.class_names), "source": self.source}
         return json.dumps({"chunks": chunks, "config": config, "lightning_binding": own}, indent=1) + "\n"
+
+
+def read_index(path: Path) -> ShardIndex:
+    """Reads an index in a folder.
+
+    Raises:
+        InputError: As `parse_index`; or it cannot be read, or is a link, which may point anywhere.
+    """
+    if path.is_symlink():
+        raise InputError(f"{path} is a symbolic link, and links among shards are refused: put the file in its place.")
+    return parse_index(read_text(path, no_link), path)
 
 
 def parse_index(text: str, what: str | Path) -> ShardIndex:

@@ -47,7 +47,7 @@ class ShardedImageDataModule(ImageFolderDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches; the last incomplete one is left out where there are others."""
         data = self.train_set()
-        sampler = self.reading.sampler(data, self.sides[0], self.seed)
+        sampler = self.reading.sampler(data, self.sides[0], self.seed, trainer=self.trainer)
         return train_loader(data, self.batch_size, self.num_workers, self.seed, self.trainer, sampler)
 
 
@@ -85,5 +85,5 @@ class ShardedVideoDataModule(VideoFolderDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches of clips; the last incomplete one is left out where there are others."""
         data = self.train_set()
-        sampler = self.reading.sampler(data, self._train, self.seed, self.clips_per_video)
+        sampler = self.reading.sampler(data, self._train, self.seed, self.clips_per_video, self.trainer)
         return train_loader(data, self.batch_size, self.num_workers, self.seed, self.trainer, sampler)

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from lightning.pytorch import Trainer
 from torch.utils.data import Dataset
 
 from lightning_binding.data.sampling import replicas
@@ -29,8 +30,9 @@ class Reading:
             number the order is the same on any number of ranks; make it a multiple of them.
         cache: Folder on a local disk into which chunks are fetched; the ranks and runs of a machine may share it. None
             reads a folder where it is; an address needs a cache.
-        cache_gb: GiB that the cache may hold, of all that share it. Each rank needs `2 * block` chunks.
-        timeout: Seconds without a byte after which a server counts as stalled.
+        cache_gb: GiB that the cache may hold, of all that share it. Each rank needs `2 * block` chunks; what other runs
+            that share it need is not known here.
+        timeout: Seconds without a byte, or for all headers together, after which a server counts as stalled.
         retries: Attempts after the first, with longer and longer pauses, before a chunk counts as missing.
     """
 
@@ -54,7 +56,9 @@ class Reading:
             return Folder(root)
         raise InputError(f"{root} is read through a folder on a local disk: give --data.reading.cache.")
 
-    def sampler(self, data: Dataset[Any], items: ShardItems, seed: int, repeats: int = 1) -> ShardSampler:
+    def sampler(
+        self, data: Dataset[Any], items: ShardItems, seed: int, repeats: int = 1, trainer: Trainer | None = None
+    ) -> ShardSampler:
         """The draws of this rank.
 
         Args:
@@ -62,6 +66,7 @@ class Reading:
             items: What the data are read from.
             seed: Of the order.
             repeats: Examples of each item.
+            trainer: Whose ranks on this machine share the cache.
 
         Raises:
             InputError: Fewer examples than ranks, or a cache that is too small.
@@ -69,12 +74,14 @@ class Reading:
         sizes = [size * repeats for size in items.sizes]
         sampler = ShardSampler(data, sizes, *replicas(), seed, self.block, self.streams, items.expect, items.identity())
         largest = max(chunk.bytes for chunk in items.index.chunks)
-        own = sampler.streams // math.gcd(sampler.streams, sampler.num_replicas)  # the streams that this rank reads
-        needed = min(2 * self.block * own, len(sizes)) * largest / 2**30
+        own = sampler.streams // math.gcd(sampler.streams, sampler.num_replicas)  # the streams that a rank reads
+        ranks = 1 if trainer is None else trainer.num_devices
+        needed = min(2 * self.block * own * ranks, len(sizes)) * largest / 2**30
         if self.cache is not None and needed > self.cache_gb:
             raise InputError(
-                f"reading.cache_gb is {self.cache_gb:g}, and this rank alone needs {needed:.3g}: two blocks of "
-                f"{self.block} chunks, for each of its streams. Give more, a smaller reading.block, or fewer streams."
+                f"reading.cache_gb is {self.cache_gb:g}, and the run needs {needed:.3g} on this machine: two blocks of "
+                f"{self.block} chunks for each stream, {own} in each of its {ranks} ranks. Give more, a smaller "
+                "reading.block, or fewer streams."
             )
         return sampler
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from lightning_binding.data.shards.chunk import Chunk
-from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, parse_index
+from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, read_index
 from lightning_binding.errors import InputError
-from lightning_binding.limits import read_text
 
 
 class Store(Protocol):
@@ -58,12 +56,12 @@ class Folder:
 
     def index(self) -> ShardIndex:
         """What the folder holds; errors as those of `Store.index`."""
-        path = os.path.join(self.root, NAME)
-        if not os.path.isfile(path):
+        path = Path(self.root) / NAME
+        if not path.is_file():
             raise InputError(
                 f"There is no {path}; expected are shards, which `lightning-binding shard --source … --out …` writes."
             )
-        return parse_index(read_text(path), path)
+        return read_index(path)
 
     def open(self, info: ChunkInfo) -> Chunk:
         """A chunk; errors as those of `Store.open`."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import os
-import time
+import ssl
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import IO, Protocol
 
 from lightning_binding.data.shards.attempts import Altered, attempt, write_checked
+from lightning_binding.data.shards.deadline import Deadline
 from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, parse_index
 from lightning_binding.data.shards.store import Folder
 from lightning_binding.errors import InputError
@@ -43,7 +44,7 @@ class Http:
 
     Args:
         root: The address of their folder, http:// or https://.
-        timeout: Seconds without a byte after which an attempt is given up.
+        timeout: Seconds without a byte, or for all headers together, after which an attempt is given up.
         retries: Attempts after the first.
 
     Raises:
@@ -77,21 +78,34 @@ class Http:
 
     def _blocks(self, url: str, most: int) -> Iterator[bytes]:
         """What the server sends, piece by piece."""
-        deadline = time.monotonic() + self.timeout + most / SLOWEST
+        came = 0
         try:
-            with urllib.request.urlopen(url, timeout=self.timeout) as response:
-                came = 0
+            with Deadline(self.timeout) as deadline, deadline.open(url, self.timeout) as response:
+                deadline.extend(self.timeout + most / SLOWEST)
                 while block := response.read1(_BLOCK):
                     came += len(block)
                     if came > most:
                         raise Altered(f"it is longer than {most} bytes")
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(f"{came} bytes in {self.timeout + most / SLOWEST:.0f} s")
                     yield block
+                if deadline.passed:
+                    raise TimeoutError("the server takes too long")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}, after {came} bytes") from error
         except urllib.error.HTTPError as error:
             if error.code not in PASSING:
                 raise InputError(f"{url} cannot be had: the server answers {error.code} {error.reason}.") from error
             raise
+        except (ValueError, http.client.InvalidURL, urllib.error.URLError) as error:
+            if hopeless(error):
+                raise InputError(f"{url} cannot be had: {' '.join(str(error).split())}.") from error
+            raise
+
+
+def hopeless(error: Exception) -> bool:
+    """Whether a request fails for what it is, or for the server's certificate, and so would the next time."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    # urllib gives words as a reason for an address that it cannot use, and an error for what went wrong on the way.
+    return isinstance(reason, str | ValueError | http.client.InvalidURL | ssl.SSLCertVerificationError)
 
 
 class Disk:

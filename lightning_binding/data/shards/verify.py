@@ -7,10 +7,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lightning_binding.data.shards.files import file_digest
-from lightning_binding.data.shards.index import NAME, ChunkInfo, parse_index
+from lightning_binding.data.shards.index import NAME, ChunkInfo, read_index
 from lightning_binding.data.shards.pool import in_processes
 from lightning_binding.errors import InputError
-from lightning_binding.limits import read_text
 
 
 def verify(out: Path, workers: int) -> int:
@@ -29,7 +28,7 @@ def verify(out: Path, workers: int) -> int:
     indices = sorted(out.glob(f"*/{NAME}"))
     if not indices:
         raise InputError(f"There are no shards in {out}; expected is a folder that `lightning-binding shard` wrote.")
-    jobs = [(path.parent, info) for path in indices for info in parse_index(read_text(path), path).chunks]
+    jobs = [(path.parent, info) for path in indices for info in read_index(path).chunks]
     checked = tqdm(in_processes(_wrong, jobs, workers), "verified", len(jobs), unit="chunk")
     wrong = [found for found in checked if found]
     if wrong:

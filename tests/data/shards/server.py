@@ -13,9 +13,9 @@ class Server(ThreadingHTTPServer):
     """Serves the files under a folder.
 
     Each request takes the next fault of its file off the list: `500`, `404`, `stall` (after half of the body),
-    `trickle` (a byte now and then), `cut` (half of the body, the whole length in the header), `short` (half of the
-    body, and so says the header), `long` (a body that does not end), `altered` (a bit is flipped), `drop` (no answer),
-    or nothing.
+    `trickle` (a byte now and then), `drip` (headers without an end, a byte now and then), `ftp` (a redirection), `cut`
+    (half of the body, the whole length in the header), `short` (half of the body, and so says the header), `long` (a
+    body that does not end), `altered` (a bit is flipped), `drop` (no answer), or nothing.
     """
 
     daemon_threads = True
@@ -45,6 +45,15 @@ class Handler(BaseHTTPRequestHandler):
         file = self.server.folder / path
         if fault == "drop":
             return
+        if fault == "drip":
+            with suppress(OSError):
+                self.drip()
+            return
+        if fault == "ftp":
+            self.send_response(302)
+            self.send_header("Location", "ftp://127.0.0.1/index.json")
+            self.end_headers()
+            return
         if fault in ("404", "500") or not file.is_file():
             self.send_error(int(fault or 404))
             return
@@ -57,6 +66,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with suppress(OSError):  # the client gave up
             self.body(fault, bytes(body))
+
+    def drip(self) -> None:
+        """The first line of an answer, and a header that goes on."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not self.server.ended.wait(0.05):
+            self.wfile.write(b"x")
 
     def body(self, fault: str, body: bytes) -> None:
         """Sends it, or what the fault leaves of it."""

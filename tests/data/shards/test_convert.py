@@ -19,6 +19,7 @@ from lightning_binding.data.shards import convert
 from lightning_binding.data.shards.convert import PROGRESS
 from lightning_binding.data.shards.items import ShardItems
 from lightning_binding.data.shards.store import Folder
+from lightning_binding.data.shards.verify import verify
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -94,6 +95,37 @@ def test_a_conversion_that_is_killed_goes_on(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+def test_two_commands_at_a_time(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is told who is at work; the folder of one that was killed is free at once."""
+    out, gate = tmp_path / "out", tmp_path / "gate"
+    kind = convert.KINDS["image"]
+
+    def check(path: str) -> None:
+        while not gate.exists():
+            time.sleep(0.01)
+        kind.check(path)
+
+    monkeypatch.setitem(convert.KINDS, "image", kind._replace(check=check))
+    first = multiprocessing.get_context("fork").Process(target=write_shards, args=(source, out, 900, 0, "image", 2))
+    first.start()
+    deadline = time.monotonic() + 20
+    while not (out / PROGRESS / "plan").is_file():
+        assert time.monotonic() < deadline
+    begun = content(out)
+    with pytest.raises(
+        InputError, match=rf"{out} is being written by process {first.pid} on .*, since .*: wait for it"
+    ):
+        write_shards(source, out, chunk_bytes=900)
+    assert content(out) == begun
+    os.kill(first.pid or 0, signal.SIGKILL)
+    first.join()
+    gate.touch()
+    write_shards(source, out, chunk_bytes=900)
+    write_shards(source, tmp_path / "whole", chunk_bytes=900)
+    assert content(out) == content(tmp_path / "whole")
+    assert not (out / ".lock").exists()
+
+
 def test_an_end_killed_while_it_cleans_up(source: Path, tmp_path: Path) -> None:
     write_shards(source, tmp_path / "out")
     whole = content(tmp_path / "out")
@@ -125,7 +157,11 @@ def test_a_share_of_broken_files_is_that_of_their_side(
         next((source / "val" / name).iterdir()).write_bytes(b"")
     with pytest.raises(SystemExit):  # 0.07 of 9, but at least one; of all 45 it would be three
         main(["shard", f"--source={source}", f"--out={tmp_path / 'out'}", "--workers=0", "--max_broken=0.07"])
-    assert "2 of the 9 images" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "2 of the 9 images" in message
+    assert "Raise --max_broken and give the command again" in message
+    command = ["shard", f"--source={source}", f"--out={tmp_path / 'out'}", "--workers=0", "--max_broken=0.3"]
+    assert main(command) == tmp_path / "out"  # and so it is
 
 
 def test_a_file_that_cannot_be_read_just_now_is_not_left_out(
@@ -180,6 +216,17 @@ def test_the_command(source: Path, tmp_path: Path, told: list[str], capsys: pyte
         with pytest.raises(SystemExit):
             main(options)
         assert message in capsys.readouterr().err
+
+
+def test_a_link_for_an_index_is_refused(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_shards(source, out)
+    index = out / "val" / "index.json"
+    index.rename(tmp_path / "mine.json")
+    index.symlink_to(tmp_path / "mine.json")
+    for read in (lambda: Folder(str(index.parent)).index(), lambda: verify(out, 0), lambda: write_shards(source, out)):
+        with pytest.raises(InputError, match=r"index\.json is a symbolic link, and links among shards are refused"):
+            read()
 
 
 def test_a_list_of_images(source: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from data.diary import Diary
 from data.shards.pictures import write_pictures, write_shards
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from small_videos import encode
 
@@ -128,26 +129,10 @@ def test_what_cannot_be_decoded_gives_its_place_to_the_next(pictures: Path, tmp_
     assert (tmp_path / "list.txt").read_text().startswith(f"{tmp_path}/val/1.png\tUnidentifiedImageError")
 
 
-class Diary(LightningModule):
-    """Learns nothing and writes down what each step was fed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.steps: dict[int, bytes] = {}
-
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        self.steps[self.global_step] = batch["image"].numpy().tobytes()
-        return self.weight * 0
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_a_restart_reads_what_the_run_would_have_read(pictures: Path, tmp_path: Path) -> None:
     def run(workers: int, ckpt_path: Path | None = None) -> dict[int, bytes]:
-        diary = Diary()
+        diary = Diary("image")
         saver = ModelCheckpoint(tmp_path / "ckpt", filename="{step}", save_top_k=-1, every_n_train_steps=4)
         trainer = Trainer(
             max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,

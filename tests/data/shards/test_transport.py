@@ -3,9 +3,13 @@
 import multiprocessing
 import os
 import signal
+import socket
+import ssl
 import threading
 import time
+import urllib.error
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +53,9 @@ def store(server: Server, folder: Path, most: int = 2**30, retries: int = 2, tim
     return Cached(Http(f"{server.address}/train", timeout, retries), str(folder), most)
 
 
-@pytest.mark.parametrize("faults", [["500"], ["drop"], ["cut"], ["short"], ["altered"], ["long"], ["stall", "500"]])
+@pytest.mark.parametrize(
+    "faults", [["500"], ["drop"], ["cut"], ["short"], ["altered"], ["long"], ["stall", "500"], ["drip"]]
+)
 def test_what_fails_for_a_while_is_fetched_again(
     server: Server, shards: Path, tmp_path: Path, faults: list[str]
 ) -> None:
@@ -74,8 +80,9 @@ def test_what_fails_for_a_while_is_fetched_again(
         ("short", "bytes came, where the index says"),
         ("altered", "Altered: its checksum is not that of the index"),
         ("long", "it is longer than"),
-        ("stall", "ended with TimeoutError"),
-        ("trickle", "ended with TimeoutError: .* bytes in"),
+        ("stall", "ended with TimeoutError: timed out, after [1-9]"),
+        ("trickle", "ended with TimeoutError: the server takes too long, after [1-9]"),
+        ("drip", "ended with TimeoutError: the server takes too long, after 0 bytes"),
     ],
 )
 def test_what_fails_always_is_said(
@@ -113,6 +120,49 @@ def test_no_server_and_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Reading().store("http://127.0.0.1")
     with pytest.raises(InputError, match="timeout is 0"):
         Reading(cache=str(tmp_path), timeout=0).store("http://127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://127.0.0.1:port", "nonnumeric port"),
+        ("http://127.0.0.1/a folder", "can't contain control characters"),
+        ("http:///folder", "no host given"),
+        (f"http://{'a' * 70}.example", "label .*too long"),
+    ],
+)
+def test_an_address_that_is_none_is_not_tried_again(address: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"index.json cannot be had: .*{message}"):
+        Http(address, 1, 1000).index()
+
+
+def test_a_redirection_leads_to_no_other_protocol(server: Server) -> None:
+    server.faults["train/index.json"] = ["ftp"]
+    with pytest.raises(InputError, match=r"cannot be had: .*unknown url type: ftp"):
+        Http(f"{server.address}/train").index()
+
+
+def test_a_certificate_that_nobody_signed_is_not_tried_again(tmp_path: Path) -> None:
+    """And a handshake that drips ends in time."""
+    stranger = transport.hopeless(urllib.error.URLError(ssl.SSLCertVerificationError("self-signed certificate")))
+    assert stranger
+    assert not transport.hopeless(urllib.error.URLError(ConnectionResetError("reset")))
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        threading.Thread(target=drip_handshake, args=(slow,), daemon=True).start()
+        started = time.monotonic()
+        with pytest.raises(InputError, match=r"in 1 attempts; .*TimeoutError: the server takes too long"):
+            Http(f"https://127.0.0.1:{slow.getsockname()[1]}", 0.3, 0).index()
+        assert time.monotonic() - started < 5
+
+
+def drip_handshake(server: socket.socket) -> None:
+    """The beginning of a long TLS record, a byte now and then."""
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        connection.send(b"\x16\x03\x03\x10\x00\x02\x00\x0f\xfc\x03\x03")
+        while True:
+            connection.send(b"x")
+            time.sleep(0.05)
 
 
 def size_of(folder: Path) -> int:
@@ -294,10 +344,21 @@ def test_two_ranks_of_a_trainer_share_a_cache_and_see_no_image_twice(
     assert {count for path, count in server.asked.items() if path.startswith("train/chunk")} == {1}
 
 
-def test_a_cache_too_small_for_two_blocks_is_refused(server: Server, tmp_path: Path) -> None:
-    reading = Reading(2, cache=str(tmp_path / "cache"), cache_gb=5e-6)
-    with pytest.raises(InputError, match=r"cache_gb is 5e-06, and this rank alone needs .*two blocks of 2"):
-        ShardedImageDataModule(server.address, reading, **IMAGES).train_dataloader()
+def test_a_cache_too_small_for_two_blocks_is_refused(server: Server, shards: Path, tmp_path: Path) -> None:
+    """Two ranks of a machine need twice as much, as far as there are chunks."""
+    infos = Folder(str(shards / "train")).index().chunks
+    largest, options = max(info.bytes for info in infos), {**IMAGES, "batch_size": 3}
+    reading = Reading(1, cache=str(tmp_path / "cache"), cache_gb=3 * largest / 2**30)
+    data = ShardedImageDataModule(server.address, reading, **options)
+    data.train_dataloader()
+    data.trainer = Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False)
+    with pytest.raises(
+        InputError, match=r"the run needs .* on this machine: two blocks of 1 .*1 in each of its 2 ranks"
+    ):
+        data.train_dataloader()
+    everything = Reading(100, cache=str(tmp_path / "cache"), cache_gb=len(infos) * largest / 2**30)
+    data.reading = everything
+    data.train_dataloader()
 
 
 def test_a_chunk_is_read_whole_where_it_is_removed(server: Server, tmp_path: Path) -> None:
