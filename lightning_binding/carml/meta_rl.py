@@ -41,8 +41,8 @@ class MetaRL(BindingModule):
         separate_critic: Give the critic a memory of its own.
         gamma: Discount over the whole trial.
         gae_lambda: Weight of longer looks ahead in the advantages.
-        value_lambda: The same in the targets of the critic; 1 is the return itself, as in RL² (whose baseline was
-            fitted to returns), None is `gae_lambda`. A low one in a long trial passes rewards back slowly.
+        value_lambda: The same in the targets of the critic; 1 is the return itself, None is `gae_lambda`. With a low
+            one in a long trial the critic learns slowly, a few steps back from each reward.
         return_scale: What rewards are divided by before they are learnt from, so that the critic's targets are about
             1 and its gradients leave room for the policy's: about the discounted return of a trial. The agent sees
             its rewards as they are.
