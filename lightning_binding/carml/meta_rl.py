@@ -41,8 +41,8 @@ class MetaRL(BindingModule):
         separate_critic: Give the critic a memory of its own.
         gamma: Discount over the whole trial.
         gae_lambda: Weight of longer looks ahead in the advantages.
-        value_lambda: The same in the targets of the critic; 1 is the return itself, as in RL² (whose baseline was
-            fitted to returns), None is `gae_lambda`. A low one in a long trial passes rewards back slowly.
+        value_lambda: The same in the targets of the critic; 1 is the return itself, None is `gae_lambda`. With a low
+            one in a long trial the critic learns slowly, a few steps back from each reward.
         return_scale: What rewards are divided by before they are learnt from, so that the critic's targets are about
             1 and its gradients leave room for the policy's: about the discounted return of a trial. The agent sees
             its rewards as they are.
@@ -190,14 +190,26 @@ class MetaRL(BindingModule):
             return
         means = torch.stack([torch.stack(list(parts)) for parts in self._parts]).mean(0)
         self._parts = []
-        learning = {"time/learning": time.perf_counter() - self._collected}
-        values = dict(zip((f"train/{name}" for name in PPOLoss._fields), means, strict=True))
-        counts = {"train/env_steps": float(self.num_env_steps), "train/dropped": float(self.dropped)}
-        shown = {"train/return": self._about.pop("train/return")} if "train/return" in self._about else {}
-        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": 1}
-        self.log_dict(shown, prog_bar=True, sync_dist=True, **options)
-        self.log_dict({**values, **self._about}, sync_dist=True, **options)
-        self.log_dict({**counts, **learning}, **options)
+        values: dict[str, Any] = dict(zip((f"train/{name}" for name in PPOLoss._fields), means, strict=True))
+        values["time/learning"] = time.perf_counter() - self._collected
+        trials = int(self._about.pop("trials", 1))
+        found, _ = self._over_ranks({**values, **self._about}, trials)
+        shown = {"train/return": found.pop("train/return")} if "train/return" in found else {}
+        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": 1}
+        self.log_dict(shown, prog_bar=True, **options)
+        self.log_dict({**found, "train/env_steps": float(self.num_env_steps)}, **options)
+        self.log("train/dropped", float(self.dropped), reduce_fx="sum", **options)
+
+    def _over_ranks(self, means: dict[str, Any], trials: int) -> tuple[dict[str, Any], int]:
+        """Means over the trials of all ranks, of means over those of this one; and the number of all trials.
+
+        Lightning's own mean over ranks cuts the mean of their batch sizes down to a whole number.
+        """
+        if self.trainer.world_size == 1:
+            return means, trials
+        own = torch.stack([torch.as_tensor(value, device=self.device).float() for value in means.values()])
+        sums = self.trainer.strategy.reduce(torch.cat([own, own.new_ones(1)]) * trials, reduce_op="sum")
+        return dict(zip(means, sums[:-1] / sums[-1], strict=True)), int(sums[-1])
 
     def validation_step(self, batch: Rollout, batch_idx: int) -> dict[str, Rollout]:
         """Logs the returns of trials; callbacks look at the `rollout` that this returns."""
@@ -214,9 +226,9 @@ class MetaRL(BindingModule):
         return batch.state_dict()
 
     def _evaluate(self, rollout: Rollout, stage: str) -> None:
-        count = int(rollout.valid.sum())
+        found, count = self._over_ranks(summary(rollout), int(rollout.valid.sum()))
         self.log_dict(
-            {f"{stage}/{name}": value for name, value in summary(rollout).items()},
+            {f"{stage}/{name}": value for name, value in found.items()},
             on_step=False,
             on_epoch=True,
             sync_dist=True,
@@ -224,7 +236,8 @@ class MetaRL(BindingModule):
         )
 
     def _describe(self, rollout: Rollout) -> dict[str, float]:
-        found = {f"train/{name}": value for name, value in summary(rollout).items()}
+        found = {"trials": float(rollout.valid.sum())}
+        found |= {f"train/{name}": value for name, value in summary(rollout).items()}
         if self.reward_model is not None:
             found["train/paid"] = float(rollout.episode_returns(rollout.rewards).sum(0).mean())
         return found
@@ -242,17 +255,20 @@ class MetaRL(BindingModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Also writes down the counts, and what was measured of a rollout; all ranks call it together."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["num_env_steps"], checkpoint["dropped"] = self.num_env_steps, self.dropped
+        checkpoint["num_env_steps"], checkpoint["dropped"] = self.num_env_steps, gather_objects(self.dropped)
         measured = {"parts": [torch.stack(list(part)).cpu() for part in self._parts], "about": dict(self._about)}
         checkpoint["measured"] = gather_objects(measured)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Also takes them up; what was measured by another number of ranks is left out."""
         super().on_load_checkpoint(checkpoint)
-        self.num_env_steps, self.dropped = checkpoint.get("num_env_steps", 0), checkpoint.get("dropped", 0)
+        rank = self.global_rank if self._trainer is not None else 0
+        self.num_env_steps, dropped = checkpoint.get("num_env_steps", 0), checkpoint.get("dropped", 0)
+        counts = dropped if isinstance(dropped, list) else [dropped]  # a number, in checkpoints of one rank before
+        self.dropped = counts[rank] if len(counts) == world_size() else sum(counts) * (rank == 0)
         measured = checkpoint.get("measured", [])
         if len(measured) == world_size():
-            mine = measured[self.global_rank if self._trainer is not None else 0]
+            mine = measured[rank]
             self._parts = [PPOLoss(*part.to(self.device)) for part in mine["parts"]]
             self._about = dict(mine["about"])
 

@@ -263,6 +263,13 @@ def test_what_is_logged(tmp_path: Path) -> None:
     assert logged["train/env_steps"] == 4 * 6
 
 
+@pytest.mark.parametrize("saved", [[2, 3], 5])
+def test_one_rank_takes_up_what_several_dropped(saved: Any) -> None:
+    module = small()
+    module.on_load_checkpoint({"dropped": saved, "num_env_steps": 70, "state_dict": module.state_dict()})
+    assert (module.dropped, module.num_env_steps) == (5, 70)
+
+
 def test_evaluation_is_the_same_every_time(tmp_path: Path) -> None:
     module, data = small(), TrialsDataModule(envs=4, eval_trials=50, deterministic=False)
     trainer = trainer_of(tmp_path, limit_val_batches=None, limit_test_batches=None)

@@ -1,8 +1,11 @@
-"""CARML on two ranks: one scaffold of what both have done, and a checkpoint that holds both reservoirs."""
+"""On two ranks: one scaffold of what both have done, a checkpoint that holds both reservoirs, what is logged."""
 
+import csv
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from two_ranks import fit
 
@@ -58,3 +61,32 @@ def test_two_ranks(tmp_path: Path) -> None:
         assert torch.equal(again["carml"]["scaffold"]["mixture"][name], value), name
     for ours, expected in zip(kept(again), kept(whole), strict=True):
         assert torch.equal(ours, expected)
+
+
+UNEVEN = """
+model: {class_path: MetaRL, init_args: {world: {class_path: carml.uneven.UnevenWorld}}}
+data: {class_path: TrialsDataModule, init_args: {envs: 2, eval_trials: 4, minibatches: 1, passes: 1}}
+trainer:
+  accelerator: cpu
+  devices: 2
+  strategy: ddp
+  max_epochs: 1
+  num_sanity_val_steps: 0
+  enable_progress_bar: false
+  logger: {class_path: CSVLogger, init_args: {save_dir: ., name: null, version: ""}}
+  log_every_n_steps: 1
+"""
+
+
+def test_what_is_logged_is_that_of_both_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = str(Path(__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONWARNINGS", "error:It is recommended to use `self.log")  # of sync_dist
+    fit(UNEVEN, tmp_path / "run", f"--trainer.logger.save_dir={tmp_path}")
+    with next(tmp_path.rglob("metrics.csv")).open() as file:
+        rows = list(csv.DictReader(file))
+    found = {name: float(value) for row in rows for name, value in row.items() if value}
+    assert found["train/env_steps"] == 2 * 2 * 4
+    assert found["train/dropped"] == 1
+    assert found["train/return"] == pytest.approx((2 * 4 + 12) / 3)  # two trials of rank 0, one of rank 1
+    assert found["val/return"] == pytest.approx((2 * 4 + 2 * 12) / 4)
