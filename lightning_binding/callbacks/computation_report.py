@@ -23,7 +23,7 @@ from lightning_binding.rin.computation_summary import (
 from lightning_binding.rin.core import Core
 from lightning_binding.rin.module import RINDiffusion, evaluating
 from lightning_binding.rin.tokens import Patches
-from lightning_binding.video.writer import write_video
+from lightning_binding.video.writer import best_ending, write_video
 
 
 class ComputationReport(Measurement):
@@ -147,7 +147,7 @@ class ComputationReport(Measurement):
             return
         pictures = draw_computation(*run, patches_of(module), self.shown)
         save_png(pictures[len(pictures) // 2], self._folder / f"{name}.png")
-        for ending in (".gif", ".mp4"):
+        for ending in dict.fromkeys((".gif", best_ending("The animation of attention is"))):
             write_video(self._folder / f"{name}{ending}", pictures, self.fps)
 
 

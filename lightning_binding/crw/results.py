@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_binding.errors import InputError
 from lightning_binding.masks import overlay, write_mask
-from lightning_binding.video.pyav import import_av
-from lightning_binding.video.writer import write_video
+from lightning_binding.video.writer import best_ending, write_video
 
 
 def written_masks(folder: Path, named: Iterable[tuple[Tensor, str]]) -> Iterator[Tensor]:
@@ -86,7 +85,7 @@ def show(folder: Path, marked: Iterable[tuple[Tensor, Tensor]], fps: float, opac
         except (Exception, KeyboardInterrupt) as error:
             interrupted.append(error)
 
-    path = folder / f"overlay{_ending()}"
+    path = folder / f"overlay{best_ending('The overlay becomes')}"
     try:
         write_video(path, pictures(), fps)
     except InputError:
@@ -95,12 +94,3 @@ def show(folder: Path, marked: Iterable[tuple[Tensor, Tensor]], fps: float, opac
     if interrupted:
         raise interrupted[0]
     return path
-
-
-def _ending() -> str:
-    try:
-        import_av()
-    except InputError as error:
-        rank_zero_info(f"The overlay becomes a GIF. {error}")
-        return ".gif"
-    return ".mp4"

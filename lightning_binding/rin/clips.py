@@ -12,7 +12,7 @@ from lightning_binding.errors import InputError
 from lightning_binding.images import make_grid, save_png
 from lightning_binding.rin.video import RINVideoDiffusion
 from lightning_binding.video.reader import read_frames
-from lightning_binding.video.writer import write_video
+from lightning_binding.video.writer import best_ending, write_video
 
 
 def read_context(path: str, frames: int, size: int, fps: float | None) -> Tensor:
@@ -94,12 +94,13 @@ def write_samples(videos: Tensor, folder: Path, fps: float, scale: int) -> list[
     """Writes videos (num, T, C, H, W) one by one, and all of them as a grid and as a strip of frames.
 
     Returns:
-        Paths of the grid as MP4 and as GIF, and of the strip.
+        Paths of the grid as MP4 and as GIF, and of the strip. Where PyAV is missing, all videos are GIFs.
     """
+    ending = best_ending("Every video becomes")
     large = videos.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
     for index, video in enumerate(large):
-        write_video(folder / f"video-{index:05d}.mp4", video, fps)
-    grids = [write_video(folder / f"grid{ending}", _grids(large), fps) for ending in (".mp4", ".gif")]
+        write_video(folder / f"video-{index:05d}{ending}", video, fps)
+    grids = [write_video(folder / f"grid{each}", _grids(large), fps) for each in dict.fromkeys((ending, ".gif"))]
     strip = make_grid(videos[:16].flatten(0, 1), videos.shape[1])
     return [*grids, save_png(strip, folder / "strip.png", scale)]
 

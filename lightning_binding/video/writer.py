@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 from torch import Tensor
 
@@ -53,6 +54,20 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Tensor], fps: flo
     with _complete(path) as unfinished:
         writers[path.suffix.lower()](unfinished, chain([first], pixels), fps)
     return path
+
+
+def best_ending(what: str) -> str:
+    """`.mp4`, or `.gif` where PyAV is missing, which is said: what was computed is not lost for want of it.
+
+    Args:
+        what: What is written, the beginning of the sentence that the user is told.
+    """
+    try:
+        import_av()
+    except InputError as error:
+        rank_zero_info(f"{what} a GIF. {error}")
+        return ".gif"
+    return ".mp4"
 
 
 def _checked(frames: Iterable[Tensor]) -> Iterator[Pixels]:

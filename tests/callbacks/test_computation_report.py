@@ -1,6 +1,7 @@
 """The report of adaptive computation, of images, of video, and of a network without latents."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def test_of_images(tmp_path: Path) -> None:
         assert animation.n_frames == 3  # type: ignore[attr-defined]
         assert animation.size == (2 * (4 * 10 + 2), 2 * (2 * 10 + 2))  # drawn, two blocks, writing; two examples
     assert (tmp_path / "computation" / "step-00000000.png").exists()
+
+
+def test_without_pyav_the_animation_is_a_gif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    report(RINDiffusion("rin_tiny", network_options={"num_classes": 9}), EmojiDataModule(image_size=8), tmp_path)
+    assert {path.suffix for path in (tmp_path / "computation").iterdir()} == {".json", ".png", ".gif"}
 
 
 def test_of_video(tmp_path: Path) -> None:

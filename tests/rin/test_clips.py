@@ -1,5 +1,6 @@
 """`sample` for videos: the user's own clip as context, MP4 and GIF."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,14 @@ def test_clips_from_noise(tmp_path: Path) -> None:
     main(["sample", "--ckpt_path", str(model), "--num", "3", "--out", str(tmp_path / "out")])
     with Image.open(tmp_path / "out" / "grid.gif") as animation:
         assert animation.n_frames == 4  # type: ignore[attr-defined]
+
+
+def test_without_pyav_videos_are_gifs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = saved(tmp_path / "model.safetensors", 4, 0)
+    monkeypatch.setitem(sys.modules, "av", None)
+    main(["sample", "--ckpt_path", str(model), "--num", "2", "--out", str(tmp_path / "out")])
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written >= {"grid.gif", "strip.png", "video-00000.gif", "video-00001.gif"}
 
 
 @pytest.mark.parametrize(
