@@ -1,17 +1,22 @@
 """A sharded network on two processes: the network it was, in what it computes, learns and saves."""
 
 import copy
+from functools import partial
+from typing import Any
 
 import pytest
 import timm
 import torch
 from gloo_pool import GlooPool
+from timm.optim import muon
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from lightning_binding import InputError
 from lightning_binding.crw.module import ContrastiveRandomWalk
+from lightning_binding.optim import Muon, parameter_groups, replaced
+from lightning_binding.rin.module import RINDiffusion
 from lightning_binding.sharding import (
     gather,
     in_parts,
@@ -101,6 +106,36 @@ def saves(rank: int, world: int) -> None:
 
 def test_whole_in_a_checkpoint(gloo: GlooPool) -> None:
     gloo(saves)
+
+
+def steps(rank: int, world: int) -> None:
+    network, sharded = pair(world)
+    update, asked = muon.nadamw, []
+
+    def recorded(*arguments: Any, foreach: bool | None, **options: Any) -> None:
+        asked.append(foreach)
+        update(*arguments, foreach=foreach, **options)
+
+    with replaced(muon, {"nadamw": recorded}):
+        for each in (network, sharded):
+            loss(each, 0).backward()
+            Muon(parameter_groups(each.parameters()), lr=0.01, nesterov=True).step()
+    assert asked == [None] * 2 + [False] * 2  # on a GPU not every operation on many knows parts
+    assert muon.nadamw is update
+    for one, two in zip(network.parameters(), sharded.parameters(), strict=True):
+        torch.testing.assert_close(two.full_tensor(), one, rtol=2e-3, atol=2e-4)  # type: ignore[operator]
+
+
+def test_muon_of_parts(gloo: GlooPool) -> None:
+    gloo(steps)
+
+
+@pytest.mark.parametrize("given", [{}, {"foreach": True}])
+def test_optimizers_of_parts_go_one_by_one_unless_told(given: dict[str, bool]) -> None:
+    module = RINDiffusion("rin_tiny", optimizer=partial(torch.optim.AdamW, **given))
+    assert [group["foreach"] for group in module.configure_optimizers().param_groups] == [given.get("foreach")] * 2
+    module._device_mesh = {"data_parallel": None}  # type: ignore[assignment]  # as the strategy gives one
+    assert [group["foreach"] for group in module.configure_optimizers().param_groups] == [bool(given)] * 2
 
 
 def refuses(rank: int, world: int) -> str:
