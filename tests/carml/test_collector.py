@@ -204,6 +204,18 @@ def test_a_trial_that_breaks_off_is_dropped_and_counted() -> None:
     assert torch.isfinite(rollout.recall).all()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_noise_of_actions_is_of_the_seed_and_goes_on() -> None:
+    world = BernoulliBandit(4, 6)
+    agent = agent_of(world).to("cuda")
+    first, second, third = (collector_of(world, count=8) for _ in range(3))
+    rollouts = [first.collect(agent), first.collect(agent)]
+    assert torch.equal(second.collect(agent).actions, rollouts[0].actions)
+    third.load_state_dict(second.state_dict())
+    assert torch.equal(third.collect(agent).actions, rollouts[1].actions)
+    assert not torch.equal(rollouts[0].actions, rollouts[1].actions)
+
+
 @pytest.mark.parametrize("trouble", ["reward", "observation"])
 def test_numbers_that_are_not_finite_are_explained(trouble: str) -> None:
     world = OddWorld(trouble)
