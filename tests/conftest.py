@@ -30,6 +30,14 @@ def seed() -> None:
     np.random.seed(0)  # noqa: NPY002
 
 
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """A trainer of distributed processes leaves its group behind, which a fork of this process must not have."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
