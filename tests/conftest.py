@@ -10,6 +10,7 @@ import lightning_binding  # isort: skip  # noqa: F401  (before anything imports 
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -21,6 +22,14 @@ from gloo_pool import GlooPool
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tests")
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Halves of the suite in order, which share what modules and the session make; who is done takes from the other."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(autouse=True)
