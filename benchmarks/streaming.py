@@ -170,6 +170,35 @@ def measure(kind: str, count: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def print_inputs(rates: dict[str, Any], cluster: Cluster) -> None:
+    """What the simulation is fed, and where each number is from."""
+    image, video = rates["image"], rates["video"]
+    alone = f"{1000 * image['decode_seconds']:.2f} ms, {1000 * video['decode_seconds']:.2f} ms"
+    fetch = f"{image['fetch_seconds_per_gib']:.2f} s, {video['fetch_seconds_per_gib']:.2f} s"
+    network = f"{8 * cluster.link / 1e9:g} Gbit/s, {8 * cluster.server / 1e9:g} Gbit/s"
+    rows = [
+        ("decoding of a picture to 64 pixels, of a clip", alone, "measured: one thread of this machine"),
+        (
+            "fetching a GiB, comparing and writing it (pictures, videos)",
+            fetch,
+            "measured: one thread, server on loopback",
+        ),
+        ("order of the shards, and who reads which", "", "computed: that of the sampler"),
+        *((f"{name}: examples", f"{data.examples:,}", "assumed: not counted here") for name, (_, data) in DATA.items()),
+        *((f"{name}: bytes of one", f"{data.bytes:,}", "assumed: not measured") for name, (_, data) in DATA.items()),
+        (
+            "ranks and cores of a node",
+            f"{cluster.ranks}, {cluster.cores}",
+            "assumed: all cores decode, as fast as this one",
+        ),
+        ("link of a node, link of the server", network, "assumed: no cluster at hand"),
+        ("disk of a node", f"{cluster.disk / 1e9:g} GB/s", "assumed: no disk measured"),
+    ]
+    print("\n| input of the simulation | value | from |\n| --- | --- | --- |")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=600, help="number of pictures")
@@ -186,6 +215,7 @@ def main() -> None:
             print(f"| {name} | {value:.3f} | {found['of_decoding'][name]:.3f} |")
     cluster = Cluster()
     simulated: dict[str, list[Any]] = {}
+    print_inputs(rates, cluster)
     print("\n| data | MiB a chunk | nodes | epoch, s | examples/s | start-up, s | GiB a node | waits for |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, (kind, data) in DATA.items():

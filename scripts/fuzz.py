@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fuzz.targets import failure, mutate, targets
 
-SHARES = {"mask": 25, "points": 20, "safetensors": 12, "statistics": 10, "export": 9, "checkpoint": 6, "config": 4}
-SHARES |= {"chunk": 8, "shard_index": 5}
+SHARES = {"mask": 20, "points": 14, "safetensors": 10, "statistics": 10, "export": 9, "checkpoint": 6, "config": 4}
+SHARES |= {"chunk": 8, "shard_index": 5, "joints": 5, "cifar_python": 4, "cifar_binary": 3, "options": 1}
 """Percent of the inputs for each reader, by how fast it is; what remains goes to videos."""
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # ten times as many inputs a second as on a disk
 

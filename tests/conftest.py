@@ -10,6 +10,7 @@ import lightning_binding  # isort: skip  # noqa: F401  (before anything imports 
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -23,11 +24,27 @@ hypothesis.settings.load_profile("tests")
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Halves of the suite in order, which share what modules and the session make; who is done takes from the other."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Every test begins with the same random numbers, whatever ran before."""
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """A trainer of distributed processes leaves its group behind, which a fork of this process must not have."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class _Lines(logging.Handler):

@@ -1,12 +1,14 @@
 """The tours run from the first cell to the last."""
 
 import os
-import subprocess
-import sys
+import runpy
+import warnings
 from pathlib import Path
 
 import jupytext
+import matplotlib
 import pytest
+from forks import Fork
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 
@@ -15,12 +17,14 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 def test_notebook(path: Path, tmp_path: Path) -> None:
     notebook = jupytext.read(path)
     assert [cell.cell_type for cell in notebook.cells].count("code") > 3
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", str(path)],
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
+
+    def tour() -> None:
+        os.chdir(tmp_path)
+        matplotlib.use("Agg")
+        warnings.simplefilter("ignore")
+        runpy.run_path(str(path), run_name="__main__")
+
+    fork = Fork(tour)
+    status, text = fork.wait(300)
+    fork.close()
+    assert status == 0, text[-3000:]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch.distributed
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -34,6 +35,18 @@ STAGES: dict[str, str] = {
     "predict": "Writes a checkpoint's predictions.",
 }
 OF_TRAINING = ("model.init_args.optimizer", "model.init_args.scheduler")
+
+
+def parse(parser: LightningArgumentParser, args: Sequence[str]) -> Namespace:
+    """The options of a stage, with their files, defaults and interpolations.
+
+    Raises:
+        InputError: In one line, if they are wrong.
+    """
+    try:
+        return parser.parse_args(list(args))
+    except OmegaConfBaseException as error:
+        raise InputError(condense_interpolation(error)) from error
 
 
 class BindingCLI(LightningCLI):
@@ -85,11 +98,7 @@ class BindingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the options, and looks at the checkpoint."""
         self.files = check_configs(args)
-        try:
-            self.config = parser.parse_args(args)
-        except OmegaConfBaseException as error:
-            raise InputError(condense_interpolation(error)) from error
-        config = self.config
+        self.config = config = parse(parser, args)
         base = runs.base_folder(config, self.files)
         self.resumed = run_to_resume(config.resume, config.ckpt_path, base) if self.stage == "fit" else None
         config.ckpt_path = self.resumed or resolve_checkpoint(config.ckpt_path, base, self.stage)

@@ -37,6 +37,28 @@ VERSIONS = {PYTHON: (_read_python, ""), BINARY: (_read_binary, ".bin")}
 """For each version, by the name of its folder: how a batch is read, and how the names of batches end."""
 
 
+def read_batch(file: Path, version: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read a batch of CIFAR-10.
+
+    Args:
+        file: The batch.
+        version: `cifar-10-batches-py` or `cifar-10-batches-bin`.
+
+    Returns:
+        Images `(N, 3072)` uint8 and labels `(N,)` int64 in [0, 9].
+
+    Raises:
+        InputError: It is damaged, or holds anything but arrays.
+    """
+    try:
+        image, label = VERSIONS[version][0](file)
+    except Exception as error:  # a damaged pickle raises almost anything
+        raise InputError(f"{file} is not a batch of CIFAR-10 ({error}); unpack it again.") from error
+    if label.shape != image.shape[:1] or not ((label >= 0) & (label < len(CLASS_NAMES))).all():
+        raise InputError(f"{file} is not a batch of CIFAR-10 (its labels do not fit); unpack it again.")
+    return image, label
+
+
 def read_cifar10(folder: Path, train: bool) -> tuple[Tensor, Tensor]:
     """Read one side of CIFAR-10 from the folder of either official version.
 
@@ -50,18 +72,13 @@ def read_cifar10(folder: Path, train: bool) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: A batch is missing, damaged, or holds anything but arrays.
     """
-    read, ending = VERSIONS[folder.name]
+    ending = VERSIONS[folder.name][1]
     images, labels = [], []
     for name in [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]:
         file = folder / (name + ending)
         if not file.is_file():
             raise InputError(f"{folder} lacks {file.name}; unpack CIFAR-10 again, or set download: true.")
-        try:
-            image, label = read(file)
-        except Exception as error:  # a damaged pickle raises almost anything
-            raise InputError(f"{file} is not a batch of CIFAR-10 ({error}); unpack it again.") from error
-        if len(image) != len(label) or not ((label >= 0) & (label < len(CLASS_NAMES))).all():
-            raise InputError(f"{file} is not a batch of CIFAR-10 (its labels do not fit); unpack it again.")
+        image, label = read_batch(file, folder.name)
         images.append(image)
         labels.append(label)
     pixels = np.concatenate(images).reshape(-1, 3, 32, 32)

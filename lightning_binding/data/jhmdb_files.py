@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_binding.data.matlab import read_array
 from lightning_binding.errors import InputError
 
 TEST = "2"  # what a list writes behind a clip of the test set; 1 is training, 0 neither
@@ -41,9 +41,9 @@ def read_points(path: Path, size: tuple[int, int]) -> Tensor:
         x and y in pixels counted from 0, float32 (T, 15, 2).
 
     Raises:
-        InputError: If it cannot be read or has no such array, or scipy is missing.
+        InputError: If it cannot be read or has no such array.
     """
-    found = _load(path).get("pos_img")
+    found = read_array(path, "pos_img")
     if found is None or found.ndim != 3 or found.shape[0] != 2:
         shape = "no pos_img" if found is None else f"a pos_img of shape {found.shape}"
         raise InputError(f"{path} has {shape}; expected the array pos_img (2, joints, frames).")
@@ -51,17 +51,3 @@ def read_points(path: Path, size: tuple[int, int]) -> Tensor:
     limit = torch.tensor([size[1], size[0]])
     outside = ((points < 0) | (points > limit - 1)).any(-1, keepdim=True)
     return torch.where(outside, torch.nan, points)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise InputError(
-            "JHMDB's joints are files of MATLAB, which scipy reads: pip install 'lightning-binding[video]'."
-        ) from error
-    try:
-        found: dict[str, Any] = loadmat(path)
-    except Exception as error:  # scipy raises ValueError, TypeError, OSError, zlib.error, struct.error, … for bad files
-        raise InputError(f"{path} cannot be read as a file of MATLAB: {error}.") from error
-    return found

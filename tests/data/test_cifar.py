@@ -140,6 +140,24 @@ def test_arrays_of_any_protocol_are_read(protocol):
     np.testing.assert_array_equal(back[b"data"], batch[b"data"])
 
 
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([None, {}]), "array of objects"),
+        (np.array(["a"]), "which are no numbers"),
+        (np.zeros(2, "i4,i4"), "V8"),
+    ],
+)
+def test_arrays_of_other_things_are_refused(array, message):
+    with pytest.raises(pickle.UnpicklingError, match=message):
+        load_arrays(pickle.dumps({b"data": array}, protocol=2))
+
+
+def test_orders_are_kept():
+    for array in (np.arange(12, dtype=">i4").reshape(3, 4), np.asfortranarray(np.arange(6.0).reshape(2, 3))):
+        np.testing.assert_array_equal(load_arrays(pickle.dumps({0: array}, protocol=4))[0], array, strict=True)
+
+
 def test_a_download_that_fails_says_so(tmp_path, monkeypatch):
     def fail(root, download):
         raise OSError("no network")

@@ -1,22 +1,31 @@
 """What is fuzzed: readers of users' files, whole files to begin with, and how their bytes are mutated."""
 
+import lightning_binding  # isort: skip  # noqa: F401  (before anything imports torchvision)
+
 import io
 import json
+import pickle
 import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
+from lightning.pytorch.cli import LightningArgumentParser
 from PIL import Image
 from safetensors.torch import save as serialize
+from scipy.io import savemat
 from small_videos import encode
 
 from lightning_binding import InputError
 from lightning_binding.cli.configs import check_config
+from lightning_binding.cli.stages import BindingCLI, parse
 from lightning_binding.crw.annotations import read_points
+from lightning_binding.data.cifar import BINARY, PYTHON, RECORD, read_batch
+from lightning_binding.data.jhmdb_files import read_points as read_joints
 from lightning_binding.data.shards.chunk import Chunk, Example, encode_example, pack
 from lightning_binding.data.shards.index import ChunkInfo, ShardIndex, parse_index
 from lightning_binding.export import load
@@ -54,11 +63,25 @@ def targets(folder: Path) -> dict[str, Target]:
     clips = [encode(folder / f"small.{kind}", range(6), size=(16, 16)).read_bytes() for kind in ("mp4", "avi")]
     yamls = [path.read_bytes() for path in sorted(CONFIGS.rglob("*.yaml"))]
     items = [encode_example(Example(bytes(9 * n), n, f"{n}.jpg")) for n in range(5)]
+    batch = {b"data": np.arange(2 * RECORD - 2).astype(np.uint8).reshape(2, -1), b"labels": [3, 9]}
+    records = b"".join(bytes([label]) + bytes(range(256)) * 12 for label in (3, 9))
+    joints, packed = io.BytesIO(), io.BytesIO()
+    for file, small in ((joints, False), (packed, True)):
+        savemat(file, {"pos_img": np.ones((2, 15, 3)), "scale": 1.0, "viewpoint": "N"}, do_compression=small)
+    options = parser_of("fit")
     index = ShardIndex([ChunkInfo(f"chunk-{n}.bin", 5, 300, 64 * f"{n}") for n in range(3)], "image", ("a", "b"), "0")
     return {
         "config": Target(check_config, ".yaml", [*yamls, b"a: &a [1]\nb: &b [*a, *a]\nc: {x: *b, <<: {y: 1}}\n"]),
+        "options": Target(
+            lambda path: (check_config(path), parse(options, ["--config", str(path)])),
+            ".yaml",
+            [(CONFIGS / method / "quickstart.yaml").read_bytes() for method in ("", "crw", "carml")],
+        ),
         "mask": Target(read_mask, ".png", [encode_mask(mask), colours.getvalue()]),
         "points": Target(lambda path: read_points(str(path)), ".json", [b"[[1, 2], [3.5, null], [4, 5]]"]),
+        "joints": Target(lambda path: read_joints(path, (8, 8)), ".mat", [joints.getvalue(), packed.getvalue()]),
+        "cifar_python": Target(lambda path: read_batch(path, PYTHON), "", [pickle.dumps(batch, at) for at in (2, 4)]),
+        "cifar_binary": Target(lambda path: read_batch(path, BINARY), ".bin", [records]),
         "safetensors": Target(read_weights, ".safetensors", [exported]),
         "export": Target(load, ".safetensors", [exported]),
         "checkpoint": Target(read_checkpoint, ".ckpt", [checkpoint.getvalue()]),
@@ -71,6 +94,26 @@ def targets(folder: Path) -> dict[str, Target]:
         "shard_index": Target(lambda path: parse_index(read_text(path), path), ".json", [index.to_json().encode()]),
         "video": Target(lambda path: decoder.cut(str(path), 0.5, 2, None), ".mp4", clips),
     }
+
+
+class Asked(Exception):
+    """Carries the parser of a command."""
+
+
+class Asking(BindingCLI):
+    """Gives its parser away before it parses."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        raise Asked(parser)
+
+
+def parser_of(stage: str) -> LightningArgumentParser:
+    """The parser of a stage, with all its options."""
+    try:
+        Asking(stage, [])
+    except Asked as asked:
+        return cast(LightningArgumentParser, asked.args[0])
+    raise AssertionError
 
 
 def read_chunk(path: Path) -> list[Example]:

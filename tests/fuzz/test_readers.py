@@ -14,6 +14,10 @@ from lightning_binding.cli.configs import check_config
 
 NAMES = (
     "config",
+    "options",
+    "joints",
+    "cifar_python",
+    "cifar_binary",
     "mask",
     "points",
     "safetensors",
@@ -40,7 +44,7 @@ def test_mutated_files_are_read_or_refused(found: dict[str, Target], name: str, 
         path.write_bytes(seed)
         if name != "export":
             target.read(path)
-    for _ in range(10 if name == "video" else 60):
+    for _ in range({"video": 10, "options": 20}.get(name, 60)):
         path.write_bytes(mutate(draw.choice(target.seeds), draw))
         assert failure(target, path) is None
     assert os.listdir(tmp_path) == [path.name]
