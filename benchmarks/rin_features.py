@@ -77,7 +77,9 @@ def main() -> None:
         rows[name] = score(predict, sequences)[0]
         print(f"| {name} | {rows[name]:.3f} |", flush=True)
     if options.out:
-        described = {key: value if value is None else str(value) for key, value in vars(options).items()}
+        described = {
+            key: value if value is None else str(value) for key, value in vars(options).items() if key != "out"
+        }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({**described, "j_and_f": rows}, indent=1) + "\n")
 

@@ -125,7 +125,9 @@ def main() -> None:
     for name, (everywhere, foreground, groups) in table.items():
         print(f"| {name} | {everywhere:.3f} | {foreground:.3f} | {groups:.1f} |")
     if options.out:
-        described = {key: value if value is None else str(value) for key, value in vars(options).items()}
+        described = {
+            key: value if value is None else str(value) for key, value in vars(options).items() if key != "out"
+        }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({**described, "ari, foreground ari, groups": table}, indent=1) + "\n")
 
