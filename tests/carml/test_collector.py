@@ -204,7 +204,7 @@ def test_a_trial_that_breaks_off_is_dropped_and_counted() -> None:
     assert torch.isfinite(rollout.recall).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu_the_noise_of_actions_is_of_the_seed_and_goes_on() -> None:
     world = BernoulliBandit(4, 6)
     agent = agent_of(world).to("cuda")

@@ -48,7 +48,7 @@ class Numbered(Dataset[dict[str, Any]]):
         return {**fields, "index": index, "epoch": epoch}
 
 
-class Data(LightningDataModule):
+class NumberedPictures(LightningDataModule):
     """The package's own loader of training."""
 
     def __init__(self, batch_size: int) -> None:
@@ -116,7 +116,7 @@ def pair(method: str, batch_size: int, draws: str) -> tuple[LightningModule, Lig
     """The module, with the weights of seed 0, and its data."""
     if method == "rin":
         kind = Diffusion if draws == "example" else RINDiffusion
-        return kind("rin_tiny", optimizer=sgd, label_dropout=0.2), Data(batch_size)
+        return kind("rin_tiny", optimizer=sgd, label_dropout=0.2), NumberedPictures(batch_size)
     if method.startswith("crw"):
         walk = Walk if draws == "example" else ContrastiveRandomWalk
         norm = {"norm_layer": "groupnorm"} if method == "crw" else {}
@@ -125,7 +125,7 @@ def pair(method: str, batch_size: int, draws: str) -> tuple[LightningModule, Lig
                 "resnet18", layer="layer1", stride=4, dim=16, nodes=PatchGrid(16, 8, 32), optimizer=sgd,
                 backbone_options=norm,
             ),
-            Data(batch_size),
+            NumberedPictures(batch_size),
         )  # fmt: skip
     return (
         MetaRL(FindTheArm(), memory=GRU(hidden=8), optimizer=sgd),
