@@ -63,6 +63,8 @@ def main() -> None:
             print(name, results[name], flush=True)
             if out:
                 out.write_text(json.dumps({"seed": given.seed, "targets": results}, indent=2) + "\n")
+    wrong = [name for name, found in results.items() if found["failures"] or found["inputs_that_left_files"]]
+    sys.exit(f"These fail, see {keep}: {', '.join(wrong)}" if wrong else 0)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,18 @@ class Collector:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a `state_dict`; environments without states begin new trials, with seeds of their own."""
+        """Goes on from a `state_dict`; environments without states begin new trials, with seeds of their own.
+
+        Raises:
+            InputError: If there are other environments than then, in number or in what they show.
+        """
+        for value in (state["next"] or {}).values():
+            if len(value) != self.envs.num_envs:
+                raise InputError(
+                    f"the checkpoint has the states of {len(value)} environments, and there are {self.envs.num_envs}: "
+                    f"give --data.envs {len(value)} (--data.eval_envs where it differs), or start from its weights "
+                    "alone, by --model.init_from."
+                )
         self.generator.set_state(state["generator"])
         self.rollouts = int(state["rollouts"])
         set_state = getattr(self.envs, "set_state", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +82,8 @@ class TrialsDataModule(LightningDataModule):
             lambda: module.collect(collector), collector.trials, self.minibatches, self.passes, self._seed(1)
         )
         if self._state is not None:
+            # The state is the module's of data, of which Lightning, which looks at the loader, knows nothing.
+            warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch")
             collector.load_state_dict(self._state["collector"])
             self._trials.load_state_dict(self._state["trials"])
             self._state = None

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_binding.callbacks.ema import EMA
 from lightning_binding.cli.lookup import nearest_files
 from lightning_binding.errors import InputError
+from lightning_binding.limits import read_text
 from lightning_binding.weights import newest_valid, raise_mismatch
 
+PLACES = ("trainer.default_root_dir", "trainer.logger")  # of a run, and no settings of it
+ABSENT = object()  # in place of an object of a list that has none of its class
 KEYWORDS = ("best", "hpc")  # what Lightning finds by itself
 
 
@@ -105,6 +109,42 @@ def checkpoint_differences(
     ]
 
 
+def run_differences(path: str, config: Mapping[str, Any]) -> list[str]:
+    """Sentences on what the run of a checkpoint had otherwise beside its model: seed, data, trainer.
+
+    Args:
+        path: The checkpoint, in the folder of a run or in its `checkpoints`.
+        config: The configuration now.
+    """
+    files = [folder / "config.yaml" for folder in Path(path).absolute().parents[:2]]
+    file = next((file for file in files if file.is_file()), None)
+    try:
+        stored = None if file is None else yaml.safe_load(read_text(file))
+    except (InputError, yaml.YAMLError):
+        stored = None  # the run's own file was edited, and nothing hangs on it
+    if not isinstance(stored, Mapping):
+        return []
+    told = [
+        _of_run(difference)
+        for part in ("data", "trainer")
+        for difference in _differences(part, stored.get(part), config.get(part))
+        if difference.key not in PLACES
+    ]
+    old, new = stored.get("seed_everything"), config.get("seed_everything")
+    if old != new:
+        told.append(f"seed_everything: {new} was given; the random states of the checkpoint, begun with {old}, go on.")
+    return told
+
+
+def _of_run(difference: Difference) -> str:
+    key, old, new = difference
+    if new is ABSENT:
+        return f"{key} is left out; the run of the checkpoint had it."
+    if old is ABSENT:
+        return f"{key} is used; the run of the checkpoint had none."
+    return f"{key}: {_brief(new)} is used; the run of the checkpoint had {_brief(old)}."
+
+
 def of_the_average(checkpoint: Mapping[str, Any], stage: str, callbacks: Iterable[Callback]) -> str | None:
     """A sentence for a checkpoint of averaged weights where no `EMA` callback is there to say so.
 
@@ -127,8 +167,23 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[Difference]:
     if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("class_path") == new.get("class_path"):
         for name in sorted(set(old) | set(new)):
             yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+    elif _has_classes(old) and _has_classes(new):
+        before, now = ({each["class_path"]: each for each in each_list} for each_list in (old, new))
+        for name in [*before, *(name for name in now if name not in before)]:
+            part = f"{key}.{name.rpartition('.')[2]}"
+            if name in before and name in now:
+                yield from _differences(part, before[name], now[name])
+            else:
+                yield Difference(part, before.get(name, ABSENT), now.get(name, ABSENT))
     elif _plain(old) != _plain(new):
         yield Difference(key, old, new)
+
+
+def _has_classes(value: Any) -> bool:
+    """Whether it is a list of objects, such as callbacks, in which no class is twice."""
+    if not isinstance(value, list) or not all(isinstance(each, Mapping) and "class_path" in each for each in value):
+        return False
+    return len({each["class_path"] for each in value}) == len(value)
 
 
 def _brief(value: Any) -> str:

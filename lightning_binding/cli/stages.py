@@ -21,6 +21,7 @@ from lightning_binding.cli.resume import (
     checkpoint_differences,
     of_the_average,
     resolve_checkpoint,
+    run_differences,
     run_to_resume,
 )
 from lightning_binding.errors import InputError
@@ -120,6 +121,8 @@ class BindingCLI(LightningCLI):
             differences = checkpoint_differences(checkpoint, path, self.config_dump["model"], self.model)
             if told := of_the_average(checkpoint, self.stage, self.trainer.callbacks):  # type: ignore[attr-defined]
                 rank_zero_info(told)
+            for sentence in run_differences(path, self.config_dump) if self.stage == "fit" else []:
+                rank_zero_info(sentence)
         for difference in differences:
             if self.stage == "fit" or not difference.key.startswith(OF_TRAINING):
                 rank_zero_info(str(difference))

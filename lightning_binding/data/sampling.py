@@ -14,6 +14,8 @@ from typing import Any
 import torch.distributed
 from torch.utils.data import Dataset, DistributedSampler
 
+from lightning_binding.errors import InputError
+
 Draw = tuple[int, int]
 """An index and the epoch in which it is drawn: all that an augmentation may depend on, beside the seed."""
 
@@ -44,8 +46,8 @@ class TrainSampler(DistributedSampler[Any]):
         self._resumed: tuple[int, int] = (0, 0)
 
     def state(self) -> dict[str, int]:
-        """What a checkpoint must hold of the order, beside the seed and the epoch: here nothing."""
-        return {}
+        """What a checkpoint must hold of the order, beside the epoch."""
+        return {"seed": self.seed}
 
     def resume(self, epoch: int, seen: int, state: dict[str, int] | None = None) -> None:
         """Go on in an epoch of which `seen` examples of this rank were drawn before a restart.
@@ -56,7 +58,16 @@ class TrainSampler(DistributedSampler[Any]):
             epoch: The epoch.
             seen: Examples of this rank.
             state: With what `state` gave before the restart.
+
+        Raises:
+            InputError: In the middle of an epoch, if the seed, and with it the order, is another.
         """
+        if seen and state and state.get("seed", self.seed) != self.seed:
+            raise InputError(
+                f"the checkpoint is from the middle of an epoch in the order of data.seed={state['seed']}; that of "
+                f"data.seed={self.seed} is another, in which examples would come twice or not at all: give the seed "
+                "of before (recipes tie it to --seed_everything), or go on from a checkpoint of an epoch's end."
+            )
         self.epoch = epoch
         self._resumed = (epoch, seen)
 

@@ -204,6 +204,15 @@ def test_a_trial_that_breaks_off_is_dropped_and_counted() -> None:
     assert torch.isfinite(rollout.recall).all()
 
 
+def test_another_number_of_environments_is_refused() -> None:
+    world = BernoulliBandit(4, 6)
+    agent = agent_of(world)
+    first, other = collector_of(world, count=8), collector_of(world, count=4)
+    first.collect(agent)
+    with pytest.raises(InputError, match=r"states of 8 environments, and there are 4: give --data\.envs 8"):
+        other.load_state_dict(first.state_dict())
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_the_noise_of_actions_is_of_the_seed_and_goes_on() -> None:
     world = BernoulliBandit(4, 6)

@@ -51,6 +51,23 @@ def test_the_command_line_counts(told: list[str]) -> None:
     assert run.trainer.global_step == 4
 
 
+def test_what_else_the_run_had_is_said(told: list[str]) -> None:
+    averaged = ["--trainer.callbacks+=EMA", "--trainer.callbacks.decay=0.9", "--seed_everything=1"]
+    path = fit(*SGD, *averaged, "--trainer.max_epochs=1").trainer.checkpoint_callback.best_model_path
+    fit(*SGD, *averaged, "--trainer.max_epochs=1", f"--ckpt_path={path}")
+    said = "; the run of the checkpoint had"
+    assert not [line for line in told if said in line or "random states" in line]
+    averaged[1:] = ["--trainer.callbacks.decay=0.5", "--seed_everything=2", "--data.batch_size=1"]
+    fit(*SGD, *averaged, "--trainer.max_epochs=2", "--trainer.callbacks+=HaltOnNonFinite", f"--ckpt_path={path}")
+    assert {line for line in told if said in line} == {
+        "trainer.max_epochs: 2 is used; the run of the checkpoint had 1.",
+        "trainer.callbacks.EMA.init_args.decay: 0.5 is used; the run of the checkpoint had 0.9.",
+        "trainer.callbacks.HaltOnNonFinite is used; the run of the checkpoint had none.",
+        "data.init_args.batch_size: 1 is used; the run of the checkpoint had 2.",
+    }
+    assert "seed_everything: 2 was given; the random states of the checkpoint, begun with 1, go on." in told
+
+
 def test_a_changed_rate_is_scheduled_on() -> None:
     schedule = ["--model.scheduler=WarmupCosine", "--model.scheduler.total_steps=8", "--model.scheduler.warmup_steps=2"]
     path = fit(*SGD, *schedule, "--trainer.max_epochs=2").trainer.checkpoint_callback.best_model_path

@@ -56,7 +56,7 @@ def test_other_ranks_go_on_exactly(before: int, after: int, done: int) -> None:
     writer = loader(before, 0, 12 // before)
     writer.trainer = at(done)
     state = writer.state_dict()
-    assert state == {"epoch": 1, "seen": done * 12 // before, "ranks": before, "batch_size": 12 // before}
+    assert state == {"epoch": 1, "seen": done * 12 // before, "ranks": before, "batch_size": 12 // before, "seed": 3}
     whole = steps(1, 12)
     assert [len(step) for step in whole] == [12] * 5
     assert steps(after, 12 // after, state) == whole[done:]

@@ -50,6 +50,16 @@ def test_a_resumed_epoch_lacks_what_was_seen_and_the_next_is_whole(n, seen, epoc
     assert list(resumed) == list(whole)
 
 
+def test_another_seed_in_the_middle_of_an_epoch_is_refused():
+    state = TrainSampler(range(8), 1, 0, seed=1).state()
+    other = TrainSampler(range(8), 1, 0, seed=2)
+    with pytest.raises(InputError, match=r"order of data\.seed=1; that of data\.seed=2 is another"):
+        other.resume(0, 3, state)
+    other.resume(1, 0, state)  # an epoch's end fits all
+    other.resume(0, 3, {})  # a checkpoint of before says nothing of it
+    TrainSampler(range(8), 1, 0, seed=1).resume(0, 3, state)
+
+
 def test_orders_differ_between_epochs_and_seeds():
     def order(seed, epoch):
         sampler = TrainSampler(range(50), 1, 0, seed)

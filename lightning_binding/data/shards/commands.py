@@ -65,6 +65,11 @@ def shard(
         )
     folder = Path(out).expanduser().absolute()
     if source is not None:
+        if folder.is_relative_to(Path(source).expanduser().absolute()):
+            raise InputError(
+                f"--out {out} lies in --source {source}, where the shards would be taken for images or videos of the "
+                "next call: give a folder beside it."
+            )
         found = KINDS[kind].find(str(Path(source).expanduser()), Splitting(val_root, held_out_share, unlabelled))
         plan = make_plan(found, kind, chunk_mb * 2**20, seed if shuffle else None)
         broken = {

@@ -47,6 +47,13 @@ def test_every_file_once_as_it_is(source: Path, tmp_path: Path) -> None:
     assert max(sizes) < 3000 + 500
 
 
+def test_shards_among_their_source_are_refused(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["shard", f"--source={source}", f"--out={source / 'shards'}", "--workers=0"])
+    assert "lies in --source" in " ".join(capsys.readouterr().err.split())
+    assert not (source / "shards").exists()
+
+
 def test_the_order_is_shuffled_or_that_of_the_source(source: Path, tmp_path: Path) -> None:
     orders = {}
     for seed in (None, 0, 1):
