@@ -35,9 +35,13 @@ def one_hot(label: Tensor | None, gamma: Tensor, classes: int) -> Tensor:
 
 
 def in_autocast_type(x: Tensor) -> Tensor:
-    """Tokens in the type that autocast is about to cast them to, so that several layers share one cast."""
+    """Tokens in the type that autocast is about to cast them to, so that several layers share one cast.
+
+    As in autocast, float64 stays as it is.
+    """
     device = x.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if not casts or x.dtype == torch.float64:
         return x
     return x.to(torch.get_autocast_dtype(device))
 

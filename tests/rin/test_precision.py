@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_binding.data import MovingSpritesDataModule
+from lightning_binding.rin.layers import in_autocast_type
 from lightning_binding.rin.objectives import Flow
 from lightning_binding.rin.schedules import Rectified
 from lightning_binding.rin.video import RINVideoDiffusion
@@ -33,6 +34,16 @@ def losses(precision: torch.dtype, steps: int, batch: int, **options: Any) -> to
         optimizer.step()
         found.append(loss.item())
     return torch.tensor(found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_tokens_are_cast_as_autocast_casts_them(dtype: torch.dtype) -> None:
+    x, weight = torch.ones(2, 3, dtype=dtype), torch.ones(4, 3, dtype=dtype)
+    assert in_autocast_type(x) is x
+    with torch.autocast("cpu", torch.bfloat16):
+        assert in_autocast_type(x).dtype == torch.nn.functional.linear(x, weight).dtype
+        nowhere = torch.ones(2, device="meta")  # a device that autocast does not know
+        assert in_autocast_type(nowhere) is nowhere
 
 
 def test_the_first_hundred_losses_are_those_of_float32() -> None:

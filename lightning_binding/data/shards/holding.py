@@ -62,6 +62,7 @@ def _lock(file: int, path: Path) -> None:
                 "goes on from the chunks that are finished."
             ) from error
         if error.errno not in _NO_LOCKS:
+            os.close(file)
             raise
 
 
