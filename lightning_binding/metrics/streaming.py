@@ -18,6 +18,11 @@ BLOCK = 2048  # rows that are folded in at a time: one pass over the d x d sums 
 Statistics = dict[str, Tensor]
 
 
+def _check_finite(features: Tensor) -> None:
+    if not bool(features.isfinite().all()):
+        raise InputError("the extractor returned features that are not finite: are its input, or its weights?")
+
+
 class StreamingFrechet(Metric):
     """Fréchet distance between the features of a real and of a generated set, of whatever the extractor takes.
 
@@ -55,7 +60,8 @@ class StreamingFrechet(Metric):
             real: Whether they are the real side's.
 
         Raises:
-            InputError: If the features are not finite, or not (N, d).
+            InputError: If the features are not (N, d), or not finite; on a GPU that is seen when 2,048 have come
+                together, or at `compute`, and those that came with them are left out.
         """
         with torch.no_grad():
             self._add(self.extractor(samples), real)
@@ -68,8 +74,8 @@ class StreamingFrechet(Metric):
     def _add(self, features: Tensor, real: bool) -> None:
         if features.ndim != 2:
             raise InputError(f"the extractor returned features of shape {tuple(features.shape)}, expected (N, d).")
-        if not bool(features.isfinite().all()):
-            raise InputError("the extractor returned features that are not finite: are its input, or its weights?")
+        if features.device.type == "cpu":  # elsewhere it is looked at with others, as looking waits for the device
+            _check_finite(features)
         side = self.sides[not real]
         self._waiting[side].append(features.detach())
         if sum(len(rows) for rows in self._waiting[side]) >= BLOCK:
@@ -80,6 +86,7 @@ class StreamingFrechet(Metric):
             return
         rows = torch.cat(self._waiting[side]).to(self.device, torch.float64)
         self._waiting[side] = []
+        _check_finite(rows)
         if not getattr(self, f"{side}_sum").numel():
             self._make_room(side, rows.shape[1])
         setattr(self, f"{side}_count", getattr(self, f"{side}_count") + len(rows))

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from lightning_binding import InputError
 from lightning_binding.crw.module import ContrastiveRandomWalk
+from lightning_binding.metrics import FrechetDistance
 from lightning_binding.module import BindingModule
 from lightning_binding.rin.joint_diffusion import RINJoint
 from lightning_binding.rin.module import RINDiffusion
@@ -53,3 +55,15 @@ def test_a_step_waits_for_nothing(name: str, cuda: torch.device, watched: None) 
         optimizer.step()
     torch.cuda.set_sync_debug_mode("default")
     assert loss.isfinite()
+
+
+def test_features_are_added_without_waiting(cuda: torch.device, watched: None) -> None:
+    metric = FrechetDistance(torch.nn.Identity()).to(cuda)
+    features = torch.randn(500, 64, device=cuda)
+    torch.cuda.set_sync_debug_mode("error")
+    for real in (True, False):
+        metric.update(features, real=real)
+    torch.cuda.set_sync_debug_mode("default")
+    metric.update(torch.full((2, 64), float("nan"), device=cuda), real=False)
+    with pytest.raises(InputError, match="not finite"):
+        metric.compute()

@@ -233,6 +233,17 @@ def test_unusable_features() -> None:
         metric.compute()
 
 
+def test_what_a_device_was_not_asked_about_is_looked_at_before_it_counts() -> None:
+    metric = FrechetDistance(nn.Identity())
+    metric.update_features(torch.randn(10, 3), real=True)
+    metric.flush()
+    metric._waiting["real"].append(torch.full((2, 3), float("nan")))  # as an update on a GPU leaves them
+    with pytest.raises(InputError, match="not finite"):
+        metric.compute()
+    assert int(metric.real_count) == 10
+    assert metric.real_sum.isfinite().all()
+
+
 def test_damaged_statistics(tmp_path: Path) -> None:
     (tmp_path / "real.safetensors").write_bytes(b"x")
     with pytest.raises(InputError, match="delete it"):
