@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_binding.data.sampling import ExactSampler, TrainSampler, replicas
 from lightning_binding.errors import InputError
+from lightning_binding.sheltered import sheltered
 
 
 def as_is(batch: Any) -> Any:
@@ -18,7 +19,16 @@ def as_is(batch: Any) -> Any:
     return batch
 
 
-class TrainLoader(DataLoader[Any]):
+class ShelteredLoader(DataLoader[Any]):
+    """A loader whose workers outlive a signal to the whole run, so that the step can be ended and saved."""
+
+    def __iter__(self) -> Any:
+        """The batches."""
+        with sheltered():
+            return super().__iter__()
+
+
+class TrainLoader(ShelteredLoader):
     """Batches of training; Lightning writes its `state_dict` into the checkpoint and reads it before the first batch.
 
     What was read ahead, by workers or by Lightning, is not what was trained on: the position is the trainer's.
@@ -140,7 +150,7 @@ def exact_loader(
     if count < world:
         # A rank without a batch would skip the end of the epoch, where the others wait for it.
         raise InputError(f"{count} {what} cannot be split over {world} ranks; evaluate with fewer devices.")
-    return DataLoader(
+    return ShelteredLoader(
         data,
         batch_size,
         sampler=ExactSampler(data, world, rank),

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from lightning_binding.errors import InputError
+from lightning_binding.sheltered import sheltered
 from lightning_binding.video.decode import FOLDER_FPS
 from lightning_binding.video.timing import VideoInfo
 
@@ -178,15 +179,16 @@ class _Child:
         self.end: str | None = None
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (a pipe that nobody reads would fill up)
         package = str(Path(__file__).parents[1])
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", PROGRAM, package],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )
+        with sheltered():
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", PROGRAM, package],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.input, self.output = self.process.stdin, self.process.stdout

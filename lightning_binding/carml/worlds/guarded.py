@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from typing import Any
 
 import gymnasium
@@ -14,6 +15,7 @@ from stable_baselines3.common.vec_env.subproc_vec_env import _worker
 
 from lightning_binding.carml.recall import named
 from lightning_binding.carml.worlds.single import TrialEnv, nothing
+from lightning_binding.sheltered import sheltered
 
 START = 120.0  # seconds at most in which a process begins its first trial
 Result = tuple[Any, float, bool, dict[str, Any], dict[str, Any] | None]
@@ -45,7 +47,9 @@ class GuardedVecEnv(SubprocVecEnv):
         if "forkserver" in multiprocessing.get_all_start_methods():  # imports once what all processes need
             multiprocessing.set_forkserver_preload([TrialEnv.__module__])
         self._generator = np.random.default_rng()
-        super().__init__(self.makers)
+        resource_tracker.ensure_running()  # its start would end the shelter
+        with sheltered():
+            super().__init__(self.makers)
         self.remotes, self.work_remotes = list(self.remotes), list(self.work_remotes)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
@@ -141,7 +145,8 @@ class GuardedVecEnv(SubprocVecEnv):
         self.remotes[index], remote = context.Pipe()
         arguments = (remote, self.remotes[index], CloudpickleWrapper(self.makers[index]))
         self.processes[index] = context.Process(target=_worker, args=arguments, daemon=True)
-        self.processes[index].start()
+        with sheltered():
+            self.processes[index].start()
         remote.close()
 
     def _end(self, index: int) -> None:
