@@ -1,6 +1,7 @@
 """Lightning's commands: fit, validate, test and predict."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_binding.callbacks.exact_resume import ExactResume
 from lightning_binding.cli import runs
+from lightning_binding.cli.alone import alone
 from lightning_binding.cli.configs import check_configs
 from lightning_binding.cli.errors import condense_interpolation
 from lightning_binding.cli.parser import NAME, Parser, whole_numbers_first
@@ -140,9 +142,10 @@ class BindingCLI(LightningCLI):
         """Runs the stage."""
         joined = world_size()
         names = ("ckpt_path", "weights_only")
-        result = getattr(self.trainer, self.stage)(
-            self.model, datamodule=self.datamodule, **{name: self.config[name] for name in names}
-        )
+        with alone(self.trainer, self.resumed is not None) if self.stage == "fit" else nullcontext():
+            result = getattr(self.trainer, self.stage)(
+                self.model, datamodule=self.datamodule, **{name: self.config[name] for name in names}
+            )
         if self.stage == "predict":
             self.predictions = result
             runs.save_predictions(self.trainer, result)

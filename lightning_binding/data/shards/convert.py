@@ -19,18 +19,19 @@ from tqdm import tqdm
 from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.shards.chunk import MOST_BYTES, Example, encode_example, pack
 from lightning_binding.data.shards.files import write_file
-from lightning_binding.data.shards.holding import held
 from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, read_index
 from lightning_binding.data.shards.plan import Plan, Task
 from lightning_binding.data.shards.pool import in_processes
 from lightning_binding.data.shards.sides import KINDS
 from lightning_binding.errors import InputError
+from lightning_binding.holding import held
 from lightning_binding.limits import read_text
 
 PROGRESS = ".progress"
 PASSING = {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
 """What a system answers when it cannot read now, which says nothing of the file: it is not left out for that."""
 BROKEN = "broken_files.txt"
+AGAIN = "or end it and give the command again, which goes on from the chunks that are finished."
 
 
 def convert(
@@ -53,7 +54,7 @@ def convert(
         InputError: The folder holds other shards, another command writes into it, a disk is full, too many files are
             broken, or a worker died.
     """
-    with held(out):
+    with held(out, "--out", AGAIN):
         return _convert(plan, out, kind, class_names, broken, workers)
 
 
