@@ -83,7 +83,7 @@ def _convert(
     for side in sides:
         chunks = [ChunkInfo(*record["chunk"]) for at, record in records if at == side and record["chunk"]]
         if not chunks:
-            raise InputError(f"No file of the side {side} can be decoded; see {out / BROKEN}.")
+            raise InputError(f"No file of the side {side} can be decoded; see {out / BROKEN}. {_advice(kind, side)}")
         result[side] = ShardIndex(chunks, kind, tuple(class_names), plan.digest)
         write_file(out / side / NAME, result[side].to_json().encode())
     shutil.rmtree(progress)
@@ -113,6 +113,15 @@ def _other(out: Path) -> str:
         f"{out} holds shards of another source, or by other options; names, sizes and options must be those of the "
         "command that began. Give another --out, or remove the folder."
     )
+
+
+def _advice(kind: str, side: str) -> str:
+    """What to do where nothing of a side is left."""
+    others = ""
+    if side == "val":
+        images = "hold others out, with --val_root (a folder of them) or a larger --held_out_share"
+        others = ", or put others into the folder val beside train" if kind == "video" else f", or {images}"
+    return f"Mend them{others}; then give another --out, since this one belongs to what was given before."
 
 
 def _path(out: Path, task: Task) -> Path:
