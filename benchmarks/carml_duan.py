@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision)
 import torch
+from suite.setting import commit
 
 from lightning_binding.cli import main as command_line
 
@@ -120,6 +121,7 @@ def train(phase: Phase, known: dict[str, Any], seconds: float, out: Path) -> Pat
     begun = time.perf_counter()
     arguments, rows = fit(phase, known, rollouts, folder / "run")
     record = {
+        "commit": commit(),
         "arguments": arguments,
         "rollouts": rollouts,
         "seconds": time.perf_counter() - begun,

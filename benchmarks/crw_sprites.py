@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import yaml
+from suite.setting import commit
 from torch import Tensor
 
 from lightning_binding.crw.adaptation import Adaptation
@@ -107,7 +108,9 @@ def main() -> None:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         described = {"config": str(options.config), "sequences": len(sequences), "adaptation": options.adaptation}
-        options.out.write_text(json.dumps({**described, "j_and_f, seconds a frame": rows}, indent=1) + "\n")
+        options.out.write_text(
+            json.dumps({"commit": commit(), **described, "j_and_f, seconds a frame": rows}, indent=1) + "\n"
+        )
 
 
 def draw(path: Path, sequence: dict[str, Any], candidates: dict[str, Predict], frames: int = 8) -> None:

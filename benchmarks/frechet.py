@@ -13,6 +13,7 @@ from pathlib import Path
 
 import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision)
 import torch
+from suite.setting import commit
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -74,7 +75,8 @@ def main() -> None:
     assert difference < 1e-6
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        result = {"threads": options.threads, "torch": torch.__version__, "seconds": best, "ratio": ratio}
+        result = {"commit": commit(), "threads": options.threads, "torch": torch.__version__}
+        result |= {"seconds": best, "ratio": ratio}
         options.out.write_text(json.dumps(result | {"distance": values}, indent=1) + "\n")
 
 

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
+from suite.setting import commit
 from torch import Tensor
 from vos_benchmark.evaluator import Evaluator
 
@@ -112,7 +113,13 @@ def main() -> None:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         setup = {"threads": 1, "torch": torch.__version__, "opencv": cv2.__version__, "objects": OBJECTS}
-        setup |= {"height": HEIGHT, "width": WIDTH, "frames": options.frames, "rounds": options.rounds}
+        setup |= {
+            "commit": commit(),
+            "height": HEIGHT,
+            "width": WIDTH,
+            "frames": options.frames,
+            "rounds": options.rounds,
+        }
         options.out.write_text(json.dumps(setup | {"masks": results}, indent=1) + "\n")
 
 

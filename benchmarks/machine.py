@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from suite.setting import processor
+from suite.setting import commit, processor
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What numbers depend on beside the code."""
+    """What numbers depend on beside the code, and which code it was."""
     return {
+        "commit": commit(),
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": threads,

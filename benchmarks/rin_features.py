@@ -19,6 +19,7 @@ from typing import Any, cast
 import torch
 import yaml
 from crw_sprites import Predict, by_pixels, propagated, score, unmoved, untrained
+from suite.setting import commit
 
 from lightning_binding.crw.module import ContrastiveRandomWalk
 from lightning_binding.data import MovingSpritesDataModule
@@ -81,7 +82,7 @@ def main() -> None:
             key: value if value is None else str(value) for key, value in vars(options).items() if key != "out"
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({**described, "j_and_f": rows}, indent=1) + "\n")
+        options.out.write_text(json.dumps({"commit": commit(), **described, "j_and_f": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

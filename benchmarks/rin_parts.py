@@ -23,6 +23,7 @@ import timm
 import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
+from suite.setting import commit
 from torch import Tensor
 
 from lightning_binding.data import MovingSpritesDataModule
@@ -129,7 +130,9 @@ def main() -> None:
             key: value if value is None else str(value) for key, value in vars(options).items() if key != "out"
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({**described, "ari, foreground ari, groups": table}, indent=1) + "\n")
+        options.out.write_text(
+            json.dumps({"commit": commit(), **described, "ari, foreground ari, groups": table}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from suite.setting import commit
 
 from lightning_binding.rin import cost
 from lightning_binding.rin.network import RIN
@@ -89,6 +90,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out.with_suffix(".png"), dpi=130)
     result = {
+        "commit": commit(),
         "threads": options.threads,
         "torch": torch.__version__,
         "milliseconds": {size: 1e3 * taken for size, taken in times.items()},

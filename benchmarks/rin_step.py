@@ -23,6 +23,7 @@ from typing import Any
 import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision)
 import timm
 import torch
+from machine import machine
 from suite.setting import processor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -249,8 +250,7 @@ def main() -> None:
     report(best, limit, options.threads)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        machine = {"processor": processor(), "threads": options.threads, "torch": torch.__version__}
-        result = {"machine": machine, "matrix": limit, "best": best, "rounds": rounds}
+        result = {"machine": machine(options.threads), "matrix": limit, "best": best, "rounds": rounds}
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

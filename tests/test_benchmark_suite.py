@@ -1,5 +1,6 @@
 """The benchmark suite: what is told apart from noise, and a case that is measured from its first process to its row."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+NEEDED = ("cases.crw", "cases.limits", "catalogue")
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -73,6 +75,38 @@ def test_a_case_is_measured(tmp_path: Path) -> None:
         assert min(side["seconds"]) > 0
         assert side["units"] == 20
     assert "| CRW, the loss of T 10 with its gradient |" in found.stdout
+
+
+def test_the_limit_of_a_step_of_crw_is_that_of_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A convolution of a ResNet-18's first stage and the walk's products are among them, forward and back."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    crw, limits, catalogue = (importlib.import_module(f"suite.{name}") for name in NEEDED)
+    monkeypatch.setattr(crw.crw_step, "SIZE", 64)  # one patch
+    monkeypatch.setattr(limits, "SIZE", 8)
+    side = crw.SIDES["crw_step"]["peer"]()
+    bound = crw.SIDES["crw_step"][catalogue.CASES["crw_step"].limit]()
+    assert bound.price == 2 * 8**3
+    convolution = 2 * 9 * 64 * 64 * 32 * 32  # of one patch of 64 px at stride 2
+    assert side.price > 3 * crw.crw_step.FRAMES * convolution
+
+
+def test_files_name_the_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    machine, setting = (importlib.import_module(name) for name in ("machine", "suite.setting"))
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setattr(setting, "__file__", str(tmp_path / "setting.py"))
+    git("init", "-q")
+    assert setting.commit() is None
+    (tmp_path / "a").write_text("one")
+    git("add", "a")
+    git("commit", "-qm", "one")
+    assert machine.machine(1)["commit"] == setting.setting()["commit"] == git("rev-parse", "--short", "HEAD")
+    (tmp_path / "a").write_text("two")
+    assert machine.machine(1)["commit"] == git("rev-parse", "--short", "HEAD") + "-dirty"
 
 
 def test_neither_program_imports_torch() -> None:

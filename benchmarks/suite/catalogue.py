@@ -27,6 +27,7 @@ class Case:
 
 
 MATRIX, MATRIX_BF16, COPY = "matrix product", "matrix product, bfloat16", "memory copy"
+OF_ITS_KIND = "matrix product of its precision"
 
 CASES = {
     case.name: case
@@ -49,7 +50,7 @@ CASES = {
             "crw",
             "the plain network in float32",
             None,
-            MATRIX,
+            OF_ITS_KIND,
         ),
         Case("crw_walk", "CRW, the loss of T 10 with its gradient", "clips", "crw", "the original's walk"),
         Case(

@@ -34,7 +34,7 @@ def installed(package: str) -> str | None:
 
 
 def commit() -> str | None:
-    """The commit of the checkout, with a plus where files differ from it."""
+    """The commit of the checkout, with `-dirty` where files differ from it; None where there is no checkout."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(
@@ -45,7 +45,7 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head.stdout.strip() + ("+" if edits.stdout.strip() else "")
+    return head.stdout.strip() + ("-dirty" if edits.stdout.strip() else "")
 
 
 def processor() -> str:

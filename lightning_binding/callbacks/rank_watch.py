@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import os
 import re
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -10,20 +14,30 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_binding.callbacks.rank_progress import RankProgress
 from lightning_binding.errors import InputError
+
+LAST_WORDS = 3.0
+"""Seconds in which all ranks hear of the end, and say so; the one that hangs, where."""
+GO_ON = (
+    "it died or hangs, and its own log says why. If it was only slow, give RankWatch a longer timeout; go on from the "
+    "newest checkpoint with --resume auto."
+)
 
 
 class RankWatch(Callback):
-    """Waits for all ranks before the forward and the backward pass; a rank that does not come is named, and all end.
+    """Ends the run when a rank waits too long for another in a training step, and says for which.
 
     By itself, a rank that waits for another says neither for whom, nor gives up before the timeout of the process
-    group, half an hour as a rule. Rank 0 asks the others over gloo, whatever the backend of the gradients is. Where the
-    others hang inside of the backward pass, or rank 0 does, the timeout of the process group
-    (`DDPStrategy(timeout=...)`) still ends the run, without a name. One rank alone is not watched.
+    group, half an hour as a rule. With this callback the ranks come together over gloo, whatever the backend of the
+    gradients is, before the forward and the backward pass, and in between a thread of each sees who waits for whom
+    (`RankProgress`): a rank that hangs in the backward pass, in the forward pass of a sharded network, and rank 0 are
+    named, too. A rank that hangs there writes where it stands into its own log, if it still can. One rank alone is not
+    watched, nor is what is between two steps: validation, checkpoints.
 
     Args:
-        timeout: Seconds that a rank may come later than rank 0; longer than the slowest read of a batch.
-        every_n_batches: Batches between two looks; the ranks wait for each other at each.
+        timeout: Seconds that a rank may come later than another; longer than the slowest read of a batch.
+        every_n_batches: Batches between two times that the ranks come together; the thread looks at all of them.
 
     Raises:
         InputError: If a number is not positive.
@@ -35,12 +49,21 @@ class RankWatch(Callback):
                 raise InputError(f"RankWatch: {name} is {value}; it must be above 0.")
         self.timeout, self.every_n_batches = timeout, every_n_batches
         self._group: Any = None
+        self._progress: RankProgress | None = None
+        self._hooks: list[Any] = []
         self._batch = 0
+        self._said = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Makes the group that is asked."""
+        """Makes the group that is asked, and starts the thread."""
         if trainer.world_size > 1:
             self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=self.timeout))
+            progress = RankProgress(self.timeout, lambda ranks, own: self._give_up(trainer, ranks, own))
+            self._hooks = [
+                each.register_step_post_hook(lambda *_: progress.rests()) for each in trainer.strategy.optimizers
+            ]
+            progress.start()
+            self._progress = progress
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Waits until every rank has its batch."""
@@ -51,23 +74,84 @@ class RankWatch(Callback):
         """Waits until every rank has its loss."""
         self._wait(trainer, "with its loss")
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """The step is done."""
+        if self._progress is not None:
+            self._progress.rests()
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leaves the group."""
+        self._stop()
         if self._group is not None:
             dist.destroy_process_group(self._group)
             self._group = None
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Ends the thread: the run ends by itself. What another rank's end raises here is no news, if that is said."""
+        if self._said:
+            self._leave(trainer)
+        self._stop()
+
+    def _stop(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
     def _wait(self, trainer: Trainer, having: str) -> None:
-        if self._group is None or self._batch % self.every_n_batches:
+        if self._group is None or self._progress is None:
             return
-        try:
-            dist.monitored_barrier(self._group, timedelta(seconds=self.timeout), wait_all_ranks=True)
-        except RuntimeError as error:
-            text = str(error)
-            found = re.search(r"[Rr]anks? ([\d, ]*\d)\s+failed to pass", text) if trainer.is_global_zero else None
-            who = f"rank {found[1].strip()}" if found else "a rank (rank 0 says which)"
-            raise InputError(
-                f"{who} did not come {having} at step {trainer.global_step} within {self.timeout:g} s, so the run "
-                f"ends: it died or hangs, and its own log says why. If it was only slow, give RankWatch a longer "
-                f"timeout; go on from the newest checkpoint with --resume auto. ({' '.join(text.split())})"
-            ) from error
+        self._progress.passes(watched=False)
+        if self._batch % self.every_n_batches == 0:
+            try:
+                dist.monitored_barrier(self._group, timedelta(seconds=self.timeout), wait_all_ranks=True)
+            except RuntimeError as error:
+                text = " ".join(str(error).split())
+                raise InputError(
+                    f"{self._missing(trainer, text)} did not come {having} at step {trainer.global_step} within "
+                    f"{self.timeout:g} s, so the run ends: {GO_ON} ({text})"
+                ) from error
+        self._progress.passes(watched=True)
+
+    def _missing(self, trainer: Trainer, text: str) -> str:
+        """Who did not come: rank 0 is told by name, and the others find out who is behind them."""
+        found = re.search(r"[Rr]anks? ([\d, ]*\d)\s+failed to pass", text) if trainer.is_global_zero else None
+        if found:
+            return f"rank {found[1].strip()}"
+        ranks = None if self._progress is None else self._progress.behind()
+        return _named(ranks) if ranks != [] else "a rank (rank 0 says which)"
+
+    def _give_up(self, trainer: Trainer, ranks: list[int] | None, own: bool) -> None:
+        """Ends this process from the thread, since the training waits where no exception reaches it."""
+        step, rank = trainer.global_step, trainer.global_rank
+        if own:
+            text = f"this rank, {rank}, hangs at step {step}: the others waited for {self.timeout:g} s. It stands here:"
+        else:
+            text = (
+                f"{_named(ranks)} did not come on in the forward or backward pass at step {step} within "
+                f"{self.timeout:g} s, so the run ends: {GO_ON}"
+            )
+        with contextlib.suppress(OSError):  # nobody may be listening any more
+            os.write(2, f"\n{text}\n".encode())
+            if own:
+                faulthandler.dump_traceback(2)
+        self._said = True
+        time.sleep(LAST_WORDS)  # with a process, connections close, by which the others were to hear of the end
+        self._leave(trainer)
+
+    @staticmethod
+    def _leave(trainer: Trainer) -> None:
+        with contextlib.suppress(Exception):
+            for each in getattr(trainer.strategy.launcher, "procs", []):  # those that Lightning started from this one
+                each.kill()
+        os._exit(2)
+
+
+def _named(ranks: list[int] | None) -> str:
+    if ranks is None:
+        return "rank 0, which keeps the others together and does not answer,"
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"

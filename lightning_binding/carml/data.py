@@ -71,8 +71,19 @@ class TrialsDataModule(LightningDataModule):
         self._state: dict[str, Any] | None = None
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Minibatches of rollouts."""
+        """Minibatches of rollouts.
+
+        Raises:
+            InputError: A step would have minibatches of two passes, or of fewer trials than the others.
+        """
         module = self._module()
+        accumulated = self.trainer.accumulate_grad_batches  # type: ignore[union-attr]
+        if self.minibatches % accumulated:
+            raise InputError(
+                f"trainer.accumulate_grad_batches={accumulated} puts {accumulated} minibatches into a step, and the "
+                f"{self.minibatches} of a pass (data.minibatches) do not make whole steps: give a multiple of "
+                f"{accumulated}, such as --data.minibatches {self.minibatches * accumulated} for the steps without it."
+            )
         world = self._chosen(self.world)
         if self._collector is None:
             seed = self._seed(0)

@@ -30,6 +30,30 @@ def check_configs(args: Sequence[str]) -> list[str]:
     return files
 
 
+def without_method(complaint: str, files: Sequence[str], stage: str) -> str:
+    """A sentence for a complaint that model or data are missing, where no file has them: a trainer's alone, say.
+
+    Args:
+        complaint: What the parser says.
+        files: The files that were given.
+        stage: The command.
+    """
+    if not files or not complaint.startswith("missing: --") or any(_has_class(Path(name)) for name in files):
+        return ""
+    has, goes = ("has", "goes") if len(files) == 1 else ("have", "go")
+    return (
+        f" {' and '.join(files)} {has} no method and no data, and {goes} beside a configuration that has: "
+        f"lightning-binding {stage} --config configs/quickstart.yaml {' '.join(f'--config {name}' for name in files)}"
+    )
+
+
+def _has_class(path: Path) -> bool:
+    """Whether a file says which class the model or the data are of."""
+    root = yaml.safe_load(read_text(path.expanduser()))
+    parts = [root.get(name) for name in ("model", "data")] if isinstance(root, dict) else [None]
+    return any(isinstance(part, str) or (isinstance(part, dict) and "class_path" in part) for part in parts)
+
+
 def config_files(args: Sequence[str]) -> Iterator[str]:
     """The values of `--config` and `-c` among the arguments."""
     for index, arg in enumerate(args):

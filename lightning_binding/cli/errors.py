@@ -5,11 +5,13 @@ Of the branches that jsonargparse describes, the one that says most is explained
 
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentParser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,6 +25,7 @@ _OPTION = re.compile(r"Option '([^']+)' is not accepted")
 _ATTRIBUTE = re.compile(r"module '([^']+)' has no attribute '([^']+)'")
 _IMPORT = re.compile(r"No module named '([^']+)'|Expected a dot import path string: (\S+)")
 _NOT_SUBCLASS = re.compile(r"Import path (?:(\S+) )?does not correspond to a subclass")
+_TWICE = re.compile(r"Found more than one stateful callback of type `(\w+)`")
 _MISSING = re.compile(r"arguments are required: (.*?)(?:\. Got value.*)?$")
 _NUMBER = re.compile(r"<class '(int|float)'>")
 _EXPECTED = re.compile(r"(?:Expected an? (?!path |<class 'NoneType'>)|Not a valid subclass of )(\S.*)")
@@ -46,6 +49,32 @@ def condense(message: str, parser: ArgumentParser) -> str:
             if line := explain(branch, parser):
                 return line
     return one_line(message)
+
+
+def of_the_trainer(message: str) -> str:
+    """What the Trainer complains of, with what to do where it does not say that itself.
+
+    Args:
+        message: Its text.
+    """
+    if "No supported gpu backend" in message or message.startswith("`CUDAAccelerator` can not run"):
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        reason = f"this torch {torch.__version__} is made without CUDA" if torch.version.cuda is None else ""
+        reason = reason or (f"CUDA_VISIBLE_DEVICES={hidden!r} shows none" if hidden in ("", "-1") else "")
+        return (
+            f"trainer.accelerator is gpu, and there is no GPU that torch can use "
+            f"({reason or '`nvidia-smi` tells whether the system has one'}): add --trainer.accelerator cpu "
+            "--trainer.precision 32-true --model.compile false, or leave out the file of configs/trainer that asks for "
+            "GPUs."
+        )
+    if match := _TWICE.search(message):
+        return (
+            f"trainer.callbacks has {match[1]} more than once, and a run can have one"
+            f"{', since it has one average' if match[1] == 'EMA' else ''}: leave out what was given the second time "
+            f"(--trainer.callbacks+={match[1]} adds to those of the configuration files), and change the arguments of "
+            "the first in its file."
+        )
+    return f"trainer: {message}"
 
 
 def condense_interpolation(error: OmegaConfBaseException) -> str:

@@ -1,11 +1,13 @@
 """Lightning's commands: fit, validate, test and predict."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import torch.distributed
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -13,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_binding.callbacks.exact_resume import ExactResume
 from lightning_binding.cli import runs
-from lightning_binding.cli.configs import check_configs
-from lightning_binding.cli.errors import condense_interpolation
+from lightning_binding.cli.alone import alone
+from lightning_binding.cli.configs import check_configs, without_method
+from lightning_binding.cli.errors import condense_interpolation, of_the_trainer
 from lightning_binding.cli.parser import NAME, Parser, whole_numbers_first
 from lightning_binding.cli.resume import (
     Overrides,
@@ -99,7 +102,10 @@ class BindingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the options, and looks at the checkpoint."""
         self.files = check_configs(args)
-        self.config = config = parse(parser, args)
+        try:
+            self.config = config = parse(parser, args)
+        except InputError as error:
+            raise InputError(f"{error}{without_method(str(error), self.files, self.stage)}") from error
         base = runs.base_folder(config, self.files)
         self.resumed = run_to_resume(config.resume, config.ckpt_path, base) if self.stage == "fit" else None
         config.ckpt_path = self.resumed or resolve_checkpoint(config.ckpt_path, base, self.stage)
@@ -110,8 +116,8 @@ class BindingCLI(LightningCLI):
             return super().instantiate_trainer(
                 **runs.trainer_arguments(self.config, self.files, self.resumed), **kwargs
             )
-        except (ValueError, TypeError, RuntimeError) as error:  # the Trainer's own, on the values of its arguments
-            raise InputError(f"trainer: {error}") from error
+        except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:  # on its arguments' values
+            raise InputError(of_the_trainer(str(error))) from error
 
     def after_instantiate_classes(self) -> None:
         """Says where the checkpoint and the command line differ: the command line is what counts."""
@@ -140,9 +146,10 @@ class BindingCLI(LightningCLI):
         """Runs the stage."""
         joined = world_size()
         names = ("ckpt_path", "weights_only")
-        result = getattr(self.trainer, self.stage)(
-            self.model, datamodule=self.datamodule, **{name: self.config[name] for name in names}
-        )
+        with alone(self.trainer, self.resumed is not None) if self.stage == "fit" else nullcontext():
+            result = getattr(self.trainer, self.stage)(
+                self.model, datamodule=self.datamodule, **{name: self.config[name] for name in names}
+            )
         if self.stage == "predict":
             self.predictions = result
             runs.save_predictions(self.trainer, result)

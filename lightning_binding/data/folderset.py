@@ -59,4 +59,7 @@ class FolderSet(ImageSet):
                     raise
                 except Exception as error:  # Pillow's OSError, SyntaxError, ValueError, struct.error, … for bad files
                     self.broken.add(self.files.full_path(place), error)
-        raise InputError(f"None of {len(self)} images under {self.files.root} can be read; see {self.broken.file}.")
+        raise InputError(
+            f"None of {len(self)} images under {self.files.root} can be read; see {self.broken.file}. Mend them; if "
+            "they are held out, others are chosen by val_root or, where there is no folder of them, by held_out_share."
+        )

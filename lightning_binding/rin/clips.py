@@ -11,18 +11,21 @@ from torch.nn import functional as F
 from lightning_binding.errors import InputError
 from lightning_binding.images import make_grid, save_png
 from lightning_binding.rin.video import RINVideoDiffusion
-from lightning_binding.video.reader import read_frames
+from lightning_binding.video.guarded import GuardedDecoder
 from lightning_binding.video.writer import best_ending, write_video
 
 
-def read_context(path: str, frames: int, size: int, fps: float | None) -> Tensor:
+def read_context(path: str, frames: int, size: int, fps: float | None, timeout: float = 30.0) -> Tensor:
     """The last frames of a video, as a network takes them.
+
+    It is decoded in a process of its own: a file that crashes the decoder, or hangs it, ends in a sentence.
 
     Args:
         path: A video file or a folder of frames.
         frames: How many.
         size: Height and width; the largest square in the middle is taken.
         fps: Frames a second that are looked at; None is every frame.
+        timeout: Seconds that a frame may take.
 
     Returns:
         uint8 (frames, 3, size, size).
@@ -32,7 +35,11 @@ def read_context(path: str, frames: int, size: int, fps: float | None) -> Tensor
     """
     if frames < 1:
         raise InputError("--context is for models that predict; this one draws clips from noise alone.")
-    last: deque[Tensor] = deque(read_frames(Path(path), fps=fps, size=size), maxlen=frames)
+    decoder = GuardedDecoder(timeout)
+    try:
+        last: deque[Tensor] = deque(decoder.stream(path, fps, size=size), maxlen=frames)
+    finally:
+        decoder.close()
     if len(last) < frames:
         rate = "" if fps is None else f" at {fps:g} frames a second"
         raise InputError(f"--context {path} has {len(last)} frame(s){rate}; the model predicts from {frames}.")

@@ -76,9 +76,9 @@ def probe(path: str, folder_fps: float, backend: str) -> Iterator[Answer]:
     yield {"info": list(Video(path, folder_fps, backend).probe())}, b""
 
 
-def stream(path: str, fps: float | None, folder_fps: float, backend: str) -> Iterator[Answer]:
+def stream(path: str, fps: float | None, size: int | None, folder_fps: float, backend: str) -> Iterator[Answer]:
     """All frames, `(H, W, 3)` each, or those of a rate."""
-    for frame in Video(path, folder_fps, backend).stream(fps, None, 0.0):
+    for frame in Video(path, folder_fps, backend).stream(fps, size, 0.0):
         yield _array(frame.pixels())
     yield {"end": True}, b""
 

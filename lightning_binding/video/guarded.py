@@ -116,7 +116,12 @@ class GuardedDecoder:
         return VideoInfo(*header["info"])
 
     def stream(
-        self, path: str, fps: float | None = None, folder_fps: float = FOLDER_FPS, backend: str = "pyav"
+        self,
+        path: str,
+        fps: float | None = None,
+        folder_fps: float = FOLDER_FPS,
+        backend: str = "pyav",
+        size: int | None = None,
     ) -> Iterator[Tensor]:
         """The frames of a video one after another, as they are asked for and a few ahead.
 
@@ -125,6 +130,7 @@ class GuardedDecoder:
             fps: Frames a second that are wanted; None takes every frame.
             folder_fps: Frames a second, if it is a folder.
             backend: Library that decodes files: `pyav` or `torchcodec`.
+            size: Shorter side of the frames in pixels; None leaves them as they are.
 
         Yields:
             uint8 (3, H, W) in [0, 255].
@@ -132,7 +138,7 @@ class GuardedDecoder:
         Raises:
             Undecodable: What follows cannot be read, ended the process, or was too slow.
         """
-        for answer in self._answers("stream", path, fps=fps, folder_fps=folder_fps, backend=backend):
+        for answer in self._answers("stream", path, fps=fps, size=size, folder_fps=folder_fps, backend=backend):
             yield _tensor(*answer).permute(2, 0, 1).contiguous()
 
     def close(self) -> None:

@@ -58,7 +58,10 @@ def opened(path: str, threads: int = 0) -> Iterator[tuple[InputContainer, VideoS
     except InputError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a video: {error}.") from error
+        words = getattr(error, "strerror", None) or str(error)  # FFmpeg's numbers say nothing
+        if isinstance(error, av.InvalidDataError):
+            words = f"it is damaged, or no video ({words})"
+        raise InputError(f"{path} cannot be read as a video: {words}.") from error
 
 
 def probe(path: str, threads: int = 0) -> VideoInfo:

@@ -1,4 +1,4 @@
-"""Two ranks, of which one is killed or sleeps: the other ends in time and says which."""
+"""Two ranks, of which one is killed, stopped or sleeps, anywhere: the other ends in time and says which."""
 
 import os
 import signal
@@ -9,48 +9,65 @@ import torch
 from forks import Fork
 from launching import free_port
 from lightning.pytorch import LightningModule, Trainer
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.utils.data import DataLoader
 
 from lightning_binding import InputError
 from lightning_binding.callbacks import RankWatch
+from lightning_binding.fully_sharded import FullySharded
 
 TIMEOUT = 4.0
 
 
 class Troubled(LightningModule):
-    """At its third step, rank 1 does what it is told."""
+    """At its third step, a rank does what it is told."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, culprit: int) -> None:
         super().__init__()
-        self.layer, self.what = torch.nn.Linear(1, 1), what
+        self.what, self.culprit = what, culprit
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(3))
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None and not isinstance(self.layers[0], FSDPModule):
+            for layer in self.layers:
+                fully_shard(layer, mesh=self.device_mesh["data_parallel"])
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
-        if batch_idx == 2 and self.global_rank == 1:
-            if self.what == "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if self.what == "asleep":
+        if batch_idx == 2:
+            print("the third step", flush=True)
+        what = self.what if batch_idx == 2 and self.global_rank == self.culprit else ""
+        if what == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for place, layer in enumerate(self.layers):
+            if what == ("asleep", "asleep within")[min(place, 1)]:
                 time.sleep(1000)
-        return self.layer(batch).sum()
+            batch = layer(batch)
+            if what == "asleep in backward" and place == 1:
+                batch.register_hook(lambda gradient: time.sleep(1000))
+            if self.what == "slow" and batch_idx == 2 and place == 1:
+                batch.register_hook(lambda gradient: time.sleep(1.5 * TIMEOUT))
+        return batch.sum()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(what: str) -> None:
-    """One rank of a fit in which rank 1 dies, hangs, or behaves."""
+def fit(what: str, culprit: int, sharded: bool, batches: int) -> None:
+    """One rank of a fit in which a rank dies, hangs, or behaves."""
     trainer = Trainer(
-        accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, callbacks=[RankWatch(TIMEOUT)],
+        accelerator="cpu", devices=2, strategy=FullySharded() if sharded else "ddp", max_epochs=1, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, callbacks=[RankWatch(TIMEOUT, batches)],
     )  # fmt: skip
-    trainer.fit(Troubled(what), DataLoader(torch.ones(16, 1), 2))
+    trainer.fit(Troubled(what, culprit), DataLoader(torch.ones(16, 2), 2))
     print(f"steps {trainer.global_step}")
 
 
-def both(what: str) -> list[Fork]:
+def both(what: str, culprit: int = 1, sharded: bool = False, batches: int = 1) -> list[Fork]:
     """Two ranks as torchrun would start them, without anybody who watches over them."""
     group = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
     group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    return [Fork(fit, what, environment={**group, "RANK": rank, "LOCAL_RANK": rank}) for rank in range(2)]
+    ranks = [{**group, "RANK": rank, "LOCAL_RANK": rank} for rank in range(2)]
+    return [Fork(fit, what, culprit, sharded, batches, environment=rank) for rank in ranks]
 
 
 @pytest.mark.parametrize("what", ["killed", "asleep"])
@@ -68,8 +85,69 @@ def test_the_culprit_is_named(what: str) -> None:
             rank.close()
 
 
-def test_ranks_that_are_well() -> None:
-    for rank in both("well"):
+def named(what: str, culprit: int, sharded: bool, batches: int = 1) -> tuple[str, Fork]:
+    """What the other rank says in the end, in time, and the one that hangs."""
+    ranks = both(what, culprit, sharded, batches)
+    begun = time.monotonic()
+    status, text = ranks[1 - culprit].wait(120)
+    ranks[1 - culprit].close()
+    assert time.monotonic() - begun < 100  # of which the start is the most; half an hour without the callback
+    assert status == (2 if sharded or "backward" in what else 1), text  # by itself, or by the error in this fork
+    return text, ranks[culprit]
+
+
+def test_rank_0_hangs() -> None:
+    text, culprit = named("asleep", 0, False)
+    culprit.close()
+    assert f"rank 0 did not come with its loss at step 2 within {TIMEOUT:g} s" in text, text
+
+
+@pytest.mark.parametrize("culprit", [0, 1])
+@pytest.mark.parametrize(
+    ("what", "sharded"),
+    [
+        ("asleep in backward", False),
+        ("asleep", True),
+        ("asleep within", True),
+        ("asleep in backward", True),
+    ],
+)
+def test_a_hang_where_the_others_wait_in_a_collective(what: str, culprit: int, sharded: bool) -> None:
+    """In a hook of the backward pass, and anywhere in a sharded network; the rank that hangs says where, and ends."""
+    text, hung = named(what, culprit, sharded, batches=3)
+    try:
+        assert (
+            f"rank {culprit} did not come on in the forward or backward pass at step 2 within {TIMEOUT:g} s" in text
+        ), text
+        status, own = hung.wait(60)
+        assert status == 2, own
+        assert f"this rank, {culprit}, hangs at step 2: the others waited for {TIMEOUT:g} s. It stands here:" in own
+        assert "in <lambda>" in own if "backward" in what else "in training_step" in own
+    finally:
+        hung.close()
+
+
+def test_a_rank_that_stands_still() -> None:
+    """The process of rank 0 is stopped, and with it what the others ask about each other."""
+    first, second = both("asleep in backward", 0)
+    try:
+        deadline = time.monotonic() + 60
+        while "third" not in second.wait(0)[1] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(first.process.pid or 0, signal.SIGSTOP)
+        status, text = second.wait(120)
+        assert status not in (0, None), text
+        assert "rank 0, which keeps the others together and does not answer, did not come on" in text, text
+    finally:
+        os.kill(first.process.pid or 0, signal.SIGCONT)
+        for rank in (first, second):
+            rank.close()
+
+
+@pytest.mark.parametrize(("what", "sharded"), [("well", False), ("well", True), ("slow", False)])
+def test_ranks_that_are_well(what: str, sharded: bool) -> None:
+    """Slow ones, too, if they are slow together."""
+    for rank in both(what, sharded=sharded):
         status, text = rank.wait(120)
         assert status == 0, text
         assert "steps 4" in text

@@ -64,6 +64,17 @@ class Order(Callback):
         self.seen.append("step")
 
 
+@pytest.mark.parametrize("minibatches", [1, 3])
+def test_steps_of_accumulated_minibatches_are_whole(minibatches: int, tmp_path: Path) -> None:
+    data = TrialsDataModule(envs=6, minibatches=minibatches, eval_trials=8)
+    message = rf"accumulate_grad_batches=2 .* {minibatches} of a pass .* --data.minibatches {2 * minibatches} for"
+    with pytest.raises(InputError, match=message):
+        trainer_of(tmp_path, max_epochs=1, accumulate_grad_batches=2).fit(small(), data)
+    trainer = trainer_of(tmp_path, max_epochs=1, accumulate_grad_batches=2)
+    trainer.fit(small(), TrialsDataModule(envs=6, minibatches=2 * minibatches, passes=2, eval_trials=8))
+    assert trainer.global_step == 2 * minibatches
+
+
 def test_an_epoch_is_one_rollout_and_nothing_is_collected_ahead(tmp_path: Path) -> None:
     order, module = Order(), small()
     module.on_rollout = lambda rollout: order.seen.append("rollout")  # type: ignore[method-assign]

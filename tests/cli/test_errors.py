@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import toys
 
 from lightning_binding.cli import main
@@ -50,7 +51,12 @@ OPTIONS = {
     "--trainer.strategy dddp": "trainer: You selected an invalid strategy name: `strategy='dddp'`",
     "--trainer.devices x": "trainer: `devices`",
     "--trainer.logger TensorBoardLoger": "trainer.logger: there is no Logger 'TensorBoardLoger'; did you mean",
-    "--trainer.callbacks+=EMA": "trainer: Found more than one stateful callback of type `EMA`",
+    "--trainer.callbacks+=EMA": "trainer.callbacks has EMA more than once, and a run can have one, since it has one "
+    "average: leave out what was given the second time (--trainer.callbacks+=EMA adds to those of the configuration",
+    "--trainer.callbacks+=HaltOnNonFinite --trainer.callbacks+=HaltOnNonFinite": "trainer.callbacks has "
+    "HaltOnNonFinite more than once, and a run can have one: leave out",
+    "--trainer.accelerator gpu": "trainer.accelerator is gpu, and there is no GPU that torch can use (",
+    "--trainer.accelerator cuda": "trainer.accelerator is gpu, and there is no GPU that torch can use (",
     "--trainer.callbacks+=EMMA": "trainer.callbacks: there is no Callback 'EMMA'; did you mean EMA",
     "--trainer.callbacks+=EMA --trainer.callbacks.decayy 1": "trainer.callbacks.init_args.decayy: EMA has no argument "
     "'decayy'; did you mean decay?",
@@ -172,6 +178,34 @@ def test_missing_file_names_those_that_are_there(
     base = ["test", "--config", "configs/rin/cifar10.yaml", "--ckpt_path"]
     assert complaint(capfd, [*base, "runn.ckpt"]) == "--ckpt_path: there is no file runn.ckpt; did you mean run.ckpt?"
     assert complaint(capfd, [*base, "run.ckpt"]).startswith("run.ckpt cannot be read as a checkpoint")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_options_that_do_without_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("toy.yaml").write_text(CONFIG)
+    command = ["fit", "--config", "toy.yaml"]
+    text = complaint(capfd, [*command, "--trainer.accelerator", "gpu"])
+    given = text[text.index("add --") + 4 : text.index(", or leave out")].split()
+    assert main([*command, "--trainer.accelerator", "gpu", *given[:-2]]).trainer.current_epoch == 1
+    assert given[-2:] == ["--model.compile", "false"]  # of every method, and not of the toy
+
+
+@pytest.mark.parametrize("name", ["ddp", "accumulate", "multinode", "compile"])
+def test_a_trainer_s_file_alone(name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    file = f"configs/trainer/{name}.yaml"
+    text = complaint(capfd, ["fit", "--config", file])
+    assert text.startswith("missing: --data")
+    assert f"{file} has no method and no data, and goes beside a configuration that has: " in text
+    command = text.split("lightning-binding ")[1].split()
+    assert command == ["fit", "--config", "configs/quickstart.yaml", "--config", file]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--print_config"])
+    assert ended.value.code == 0
+    assert "goes beside" not in complaint(capfd, ["fit", "--config", file, "--trainer.max_epoch", "3"])
 
 
 COMMANDS = {

@@ -16,6 +16,7 @@ from lightning_binding.pretrained import load_pretrained
 from lightning_binding.rin.clips import read_context
 from lightning_binding.rin.sampling import Sampling
 from lightning_binding.rin.video import RINVideoDiffusion
+from lightning_binding.video import guarded
 from lightning_binding.video.reader import read_frames
 from lightning_binding.video.writer import write_video
 
@@ -55,6 +56,37 @@ def test_the_middle_of_the_frames_is_taken(tmp_path: Path) -> None:
     picture[:, 4:12] = 200
     Image.fromarray(picture).save(tmp_path / "0.png")
     assert read_context(str(tmp_path), 1, 8, None).unique().tolist() == [200]
+
+
+def test_a_context_that_is_no_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av")
+    broken, model = tmp_path / "broken.mp4", saved(tmp_path / "model.safetensors")
+    broken.write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(SystemExit):
+        main(["sample", "--ckpt_path", str(model), "--context", str(broken), "--out", str(tmp_path / "out")])
+    text = capfd.readouterr().err.strip()
+    assert f"error: {broken} cannot be read as a video: it is damaged, or no video (Invalid data found when" in text
+    assert len(text.splitlines()) == 1
+    assert "1094995529" not in text
+
+
+@pytest.mark.parametrize(
+    ("deed", "sentence"),
+    [
+        ("os.kill(os.getpid(), 11)", "ended the decoder process: SIGSEGV"),
+        ("time.sleep(1000)", "gave no frame within 2 s"),
+    ],
+)
+def test_a_context_that_takes_its_decoder_with_it(
+    deed: str, sentence: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs a process of its own, and ends in a sentence."""
+    evil = "import os, time\nimport lightning_binding.video.folder as folder\nwhole = folder._read\n"
+    evil += f"def read(path, size):\n    if path.endswith('3.png'): {deed}\n    return whole(path, size)\n"
+    program = guarded.PROGRAM.replace("\nmain()", f"\n{evil}folder._read = read\nmain()")
+    monkeypatch.setattr(guarded, "PROGRAM", program)
+    with pytest.raises(InputError, match=sentence):
+        read_context(str(clip), 2, 8, None, timeout=2)
 
 
 def test_a_clip_is_continued(tmp_path: Path, clip: Path) -> None:

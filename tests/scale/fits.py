@@ -112,7 +112,7 @@ class Shared(TrialsDataModule):
         return loader
 
 
-def pair(method: str, batch_size: int, draws: str) -> tuple[LightningModule, LightningDataModule]:
+def pair(method: str, batch_size: int, draws: str, minibatches: int) -> tuple[LightningModule, LightningDataModule]:
     """The module, with the weights of seed 0, and its data."""
     if method == "rin":
         kind = Diffusion if draws == "example" else RINDiffusion
@@ -129,7 +129,7 @@ def pair(method: str, batch_size: int, draws: str) -> tuple[LightningModule, Lig
         )  # fmt: skip
     return (
         MetaRL(FindTheArm(), memory=GRU(hidden=8), optimizer=sgd),
-        Shared(envs=8, minibatches=1, passes=2, eval_trials=8),
+        Shared(envs=8, minibatches=minibatches, passes=2, eval_trials=8),
     )
 
 
@@ -148,7 +148,7 @@ def fit(method: str, ranks: int, batch_size: int, accumulate: int, draws: str, o
         out: File through which the first rank hands its result over.
     """
     torch.manual_seed(0)
-    module, data = pair(method, batch_size, draws)
+    module, data = pair(method, batch_size, draws, minibatches=accumulate)  # a rollout is a step
     trainer = Trainer(
         accelerator="cpu", devices=ranks, strategy="ddp_fork" if ranks > 1 else "auto", max_epochs=2, logger=False,
         enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False, limit_val_batches=0,

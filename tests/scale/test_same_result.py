@@ -59,7 +59,7 @@ def test_four_ranks(method: str, fit: Fit) -> None:
     same(fit(method, 1, 8), fit(method, 4, 2), 1e-5)
 
 
-@pytest.mark.parametrize("method", ["rin", "crw"])
+@pytest.mark.parametrize("method", METHODS)
 def test_accumulated(method: str, fit: Fit) -> None:
     """One process that accumulates two halves of a batch agrees with one that takes it whole to 1e-6."""
     same(fit(method, 1, 8), fit(method, 1, 4, accumulate=2), 1e-6)

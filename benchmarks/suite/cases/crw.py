@@ -10,11 +10,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_binding.crw.propagation import propagate_frames
 from lightning_binding.precision import processor_has_bfloat16
+from suite.cases.limits import matrix
+from suite.catalogue import OF_ITS_KIND
 from suite.side import Side
 
 
 def step(channels_last: bool, mixed: bool) -> Side:
-    """A step of the recipe at one clip; its operations are those of the encoder and the walk, forward and back."""
+    """A step of the recipe at one clip; its operations are those of the encoder and the walk, forward and back.
+
+    Counted are matrix products and convolutions: of 4 frames of 49 patches through the ResNet-18, and of the walk.
+    """
     module = crw_step.recipe(channels_last)
     video = torch.randint(256, (1, crw_step.FRAMES, 3, crw_step.SIZE, crw_step.SIZE), dtype=torch.uint8)
     call = crw_step.stepper(module, video, mixed)
@@ -75,6 +80,7 @@ SIDES = {
     "crw_step": {
         "ours": lambda: step(channels_last=True, mixed=processor_has_bfloat16()),
         "peer": lambda: step(False, False),
+        OF_ITS_KIND: lambda: matrix(torch.bfloat16 if processor_has_bfloat16() else torch.float32),
     },
     "crw_walk": {"ours": lambda: walk(ours=True), "peer": lambda: walk(ours=False)},
     "propagation": {"ours": propagation, "peer": original_propagation},

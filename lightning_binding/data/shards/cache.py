@@ -20,10 +20,11 @@ from typing import IO, Any
 
 from lightning_binding.data.shards.chunk import Chunk
 from lightning_binding.data.shards.index import ChunkInfo, ShardIndex
-from lightning_binding.data.shards.locks import locked, no_link, removed
+from lightning_binding.data.shards.locks import locked, removed
 from lightning_binding.data.shards.prefetch import Prefetcher
 from lightning_binding.data.shards.transport import Remote
 from lightning_binding.errors import InputError
+from lightning_binding.holding import no_link
 
 ATTEMPTS = 10
 """How often a chunk is fetched that is gone, or damaged, when it is opened."""

@@ -19,18 +19,19 @@ from tqdm import tqdm
 from lightning_binding.data.broken import BrokenFiles
 from lightning_binding.data.shards.chunk import MOST_BYTES, Example, encode_example, pack
 from lightning_binding.data.shards.files import write_file
-from lightning_binding.data.shards.holding import held
 from lightning_binding.data.shards.index import NAME, ChunkInfo, ShardIndex, read_index
 from lightning_binding.data.shards.plan import Plan, Task
 from lightning_binding.data.shards.pool import in_processes
 from lightning_binding.data.shards.sides import KINDS
 from lightning_binding.errors import InputError
+from lightning_binding.holding import held
 from lightning_binding.limits import read_text
 
 PROGRESS = ".progress"
 PASSING = {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
 """What a system answers when it cannot read now, which says nothing of the file: it is not left out for that."""
 BROKEN = "broken_files.txt"
+AGAIN = "or end it and give the command again, which goes on from the chunks that are finished."
 
 
 def convert(
@@ -53,7 +54,7 @@ def convert(
         InputError: The folder holds other shards, another command writes into it, a disk is full, too many files are
             broken, or a worker died.
     """
-    with held(out):
+    with held(out, "--out", AGAIN):
         return _convert(plan, out, kind, class_names, broken, workers)
 
 
@@ -82,7 +83,7 @@ def _convert(
     for side in sides:
         chunks = [ChunkInfo(*record["chunk"]) for at, record in records if at == side and record["chunk"]]
         if not chunks:
-            raise InputError(f"No file of the side {side} can be decoded; see {out / BROKEN}.")
+            raise InputError(f"No file of the side {side} can be decoded; see {out / BROKEN}. {_advice(kind, side)}")
         result[side] = ShardIndex(chunks, kind, tuple(class_names), plan.digest)
         write_file(out / side / NAME, result[side].to_json().encode())
     shutil.rmtree(progress)
@@ -112,6 +113,15 @@ def _other(out: Path) -> str:
         f"{out} holds shards of another source, or by other options; names, sizes and options must be those of the "
         "command that began. Give another --out, or remove the folder."
     )
+
+
+def _advice(kind: str, side: str) -> str:
+    """What to do where nothing of a side is left."""
+    others = ""
+    if side == "val":
+        images = "hold others out, with --val_root (a folder of them) or a larger --held_out_share"
+        others = ", or put others into the folder val beside train" if kind == "video" else f", or {images}"
+    return f"Mend them{others}; then give another --out, since this one belongs to what was given before."
 
 
 def _path(out: Path, task: Task) -> Path:

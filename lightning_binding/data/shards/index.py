@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from lightning_binding.data.shards.chunk import MOST_BYTES
-from lightning_binding.data.shards.locks import no_link
 from lightning_binding.errors import InputError
+from lightning_binding.holding import no_link
 from lightning_binding.limits import parse_json, read_text
 
 T = TypeVar("T")

@@ -11,11 +11,6 @@ from pathlib import Path
 from lightning_binding.errors import InputError
 
 
-def no_link(path: str, flags: int) -> int:
-    """An opener that refuses symbolic links."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
-
-
 def removed(path: Path) -> bool:
     """Removes a file that nobody has locked; whether it is removed."""
     try:

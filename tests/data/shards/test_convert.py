@@ -171,6 +171,29 @@ def test_a_share_of_broken_files_is_that_of_their_side(
     assert main(command) == tmp_path / "out"  # and so it is
 
 
+@pytest.mark.filterwarnings("ignore:Skipped a broken image")
+def test_a_side_of_which_nothing_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said to be done leads to shards."""
+    source = write_pictures(tmp_path / "source")
+    shutil.rmtree(source / "val")
+    for path in (path for name in CLASSES for path in sorted((source / "train" / name).iterdir())[1:]):
+        path.unlink()
+    command = ["shard", f"--source={source}", "--workers=0", "--max_broken=0.9"]
+    share = "--held_out_share=0.4"
+    main([*command, f"--out={tmp_path / 'whole'}", share])
+    capsys.readouterr()
+    items = ShardItems(Folder(str(tmp_path / "whole" / "val")))
+    for index in range(items.total):
+        (source / "train" / items.example(index).name).write_bytes(b"no picture")
+    with pytest.raises(SystemExit):
+        main([*command, f"--out={tmp_path / 'out'}", share])
+    text = " ".join(capsys.readouterr().err.split())
+    assert "No file of the side val can be decoded; see " in text
+    assert "hold others out, with --val_root (a folder of them) or a larger --held_out_share; then give another" in text
+    held_out = write_pictures(tmp_path / "other") / "val"
+    assert main([*command, f"--out={tmp_path / 'again'}", f"--val_root={held_out}"]) == tmp_path / "again"
+
+
 def test_a_file_that_cannot_be_read_just_now_is_not_left_out(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
