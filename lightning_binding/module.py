@@ -183,6 +183,23 @@ class BindingModule(LightningModule):
         """Takes the generator's state up again when the fit begins."""
         self._generator_state = checkpoint.get("generator")
 
+    def when_resumed(self, option: str, checkpoint: Mapping[str, Any]) -> str | None:
+        """What becomes of an option that a checkpoint has otherwise, when its state is taken up.
+
+        A module that keeps a state of its own answers for its options, and asks the parts that do.
+
+        Args:
+            option: Its name, such as `memory.hidden`; that of the whole object where it is of another class.
+            checkpoint: The checkpoint.
+
+        Returns:
+            What is said in place of "is used", such as "is used from the next fit on"; None where it is used at once.
+
+        Raises:
+            InputError: If the state cannot be taken up with it.
+        """
+        return "is not used, as the weights are the checkpoint's" if option in self.sources else None
+
     @classmethod
     def from_checkpoint(cls, path: str | Path, **arguments: Any) -> Self:
         """The module of a checkpoint, whatever its class, on the CPU and in evaluation mode.

@@ -115,6 +115,15 @@ def without_prefix(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> 
     return weights
 
 
+def shape_difference(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """The first of given weights whose shape is not that of one's own, as the part of a sentence; None if all fit."""
+    here, there = ({name: tuple(value.shape) for name, value in each.items()} for each in (own, given))
+    for name in {**here, **there}:
+        if here.get(name) != there.get(name):
+            return f"{name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
+    return None
+
+
 def raise_mismatch(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path) -> None:
     """Raises an `InputError` that names the first weights that do not fit, if any."""
     missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))

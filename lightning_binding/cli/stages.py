@@ -121,8 +121,9 @@ class BindingCLI(LightningCLI):
             differences = checkpoint_differences(checkpoint, path, self.config_dump["model"], self.model)
             if told := of_the_average(checkpoint, self.stage, self.trainer.callbacks):  # type: ignore[attr-defined]
                 rank_zero_info(told)
-            for sentence in run_differences(path, self.config_dump) if self.stage == "fit" else []:
-                rank_zero_info(sentence)
+            if self.stage == "fit":
+                for sentence in run_differences(path, self.config_dump, self.datamodule, checkpoint):
+                    rank_zero_info(sentence)
         for difference in differences:
             if self.stage == "fit" or not difference.key.startswith(OF_TRAINING):
                 rank_zero_info(str(difference))
