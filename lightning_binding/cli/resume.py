@@ -12,7 +12,7 @@ from lightning_binding.callbacks.ema import EMA
 from lightning_binding.cli.lookup import nearest_files
 from lightning_binding.errors import InputError
 from lightning_binding.limits import read_text
-from lightning_binding.weights import newest_valid, raise_mismatch
+from lightning_binding.weights import OF_ANOTHER, newest_valid, raise_mismatch
 
 PLACES = ("trainer.default_root_dir", "trainer.logger")  # of a run, and no settings of it
 ABSENT = object()  # in place of an object of a list that has none of its class
@@ -108,7 +108,7 @@ def checkpoint_differences(
     Raises:
         InputError: If the checkpoint's weights, or other states of it, do not fit the model.
     """
-    raise_mismatch(checkpoint["state_dict"], model.state_dict(), path)
+    raise_mismatch(checkpoint["state_dict"], model.state_dict(), path, getattr(model, "misfit", OF_ANOTHER))
     stored = dict(checkpoint.get("hyper_parameters", {}))
     given = {"_class_path": model_config["class_path"], **model_config.get("init_args", {})}
     names = {"_class_path": "model.class_path"}

@@ -144,4 +144,8 @@ def test_on_the_command_line(tmp_path: Path, told: list[str], capfd: pytest.Capt
     assert judged.trainer.callback_metrics["val/return"] == again.trainer.callback_metrics["val/return"]
     with pytest.raises(SystemExit, match="2"):
         main(["fit", *base, "--model.world.states=6", f"--ckpt_path={path}"])
-    assert "does not fit" in capfd.readouterr().err
+    asked = "Was this agent made for other observations or actions, or with another encoder, memory, or heads?"
+    assert asked in capfd.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", *base, "--model.memory.hidden=6", f"--model.init_from={path}"])
+    assert asked in capfd.readouterr().err
