@@ -65,12 +65,12 @@ class World(ABC):
 
         A world whose class keeps each argument under its name is told by all of them, another by class and lengths.
         """
-        lengths = {"class_path": f"{type(self).__module__}.{type(self).__qualname__}"}
-        lengths |= {"episodes": self.episodes, "horizon": self.horizon}
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        found: dict[str, Any] = {"class_path": path, "episodes": self.episodes, "horizon": self.horizon}
         try:
-            return {**lengths, **plain(self)["init_args"]}
+            return {**found, **plain(self)["init_args"]}
         except Undescribed:
-            return lengths
+            return found
 
     @abstractmethod
     def make(self, count: int, seed: int) -> VecEnv:
