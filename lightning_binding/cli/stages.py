@@ -1,5 +1,6 @@
 """Lightning's commands: fit, validate, test and predict."""
 
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -84,14 +85,13 @@ class BindingCLI(LightningCLI):
             default={},
             help="Values of your own, for use as ${vars.name} in the configuration: --vars.name value.",
         )
-        if self.stage == "fit":
-            parser.add_argument(
-                "--resume",
-                type=Literal["auto", "never"],
-                default="never",
-                help="auto: go on, in its folder, from the newest whole checkpoint of the runs of this configuration, "
-                "or begin one; the same command then starts a run and takes it up after any interruption.",
-            )
+        about = (
+            "auto: go on, in its folder, from the newest whole checkpoint of the runs of this configuration, or begin "
+            "one; the same command then starts a run and takes it up after any interruption."
+        )
+        if self.stage != "fit":
+            about = SUPPRESS  # so that the config.yaml of a run serves to evaluate it
+        parser.add_argument("--resume", type=Literal["auto", "never"], default="never", help=about)
         skip = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "return_predictions"}
         parser.add_method_arguments(Trainer, self.stage, skip=skip)
         parser.set_defaults({"weights_only": True})  # nothing in a checkpoint is executed
