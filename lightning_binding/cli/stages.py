@@ -140,7 +140,7 @@ class BindingCLI(LightningCLI):
     def run(self) -> None:
         """Runs the stage."""
         joined = world_size()
-        names = ("ckpt_path", "weights_only")
+        names = [name for name in ("ckpt_path", "weights_only", "verbose") if name in self.config]
         result = getattr(self.trainer, self.stage)(
             self.model, datamodule=self.datamodule, **{name: self.config[name] for name in names}
         )
