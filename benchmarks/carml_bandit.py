@@ -12,20 +12,15 @@ rounds, and the best counts. On one thread, time is that of the processor, which
 
 import argparse
 import itertools
-import json
-import logging
-import subprocess
-import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision)
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+import turns
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from machine import machine
 from sb3_contrib import RecurrentPPO
@@ -59,27 +54,10 @@ def module(pulls: int) -> MetaRL:
     )
 
 
-class Times(Callback):
-    """Takes the time after the rollouts that warm up, and sums up where it went."""
-
-    def __init__(self) -> None:
-        self.begun, self.split = 0.0, dict.fromkeys(("environment", "policy", "learning"), 0.0)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called after the module's own."""
-        if trainer.current_epoch + 1 == WARM:
-            self.begun = clock()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The last rollout's times are logged by now."""
-        if trainer.current_epoch > WARM:
-            for name in self.split:
-                self.split[name] += float(trainer.callback_metrics[f"time/{name}"])
-
-
 def here(pulls: int, count: int, rollouts: int) -> dict[str, Any]:
     """Lightning's Trainer with `MetaRL`."""
-    times = Times()
+    begun: list[float] = []
+    times = turns.Times(WARM, lambda: begun.append(clock()))
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             max_epochs=WARM + rollouts,
@@ -94,9 +72,7 @@ def here(pulls: int, count: int, rollouts: int) -> dict[str, Any]:
         )
         data = TrialsDataModule(envs=count, steps=STEPS, minibatches=MINIBATCHES, passes=PASSES)
         trainer.fit(module(pulls), data)
-    seconds = clock() - times.begun
-    total = sum(times.split.values())
-    return {"steps": rollouts * count * STEPS / seconds, "split": {k: v / total for k, v in times.split.items()}}
+    return {"steps": rollouts * count * STEPS / (clock() - begun[0]), "split": times.split}
 
 
 def rollout_alone(pulls: int, count: int, rollouts: int) -> dict[str, Any]:
@@ -149,35 +125,29 @@ WORK: dict[str, Callable[[int, int, int], dict[str, Any]]] = {
 
 def main() -> None:
     """Measures, prints and writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser = turns.parser(__doc__, rounds=3, rollouts=20)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3, help="turns that every candidate gets")
-    parser.add_argument("--rollouts", type=int, default=20, help="rollouts that are timed in a turn")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--pulls", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.worker:
-        warnings.filterwarnings("ignore")
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        print(json.dumps(WORK[options.worker](options.pulls, options.count, options.rollouts)))
+        turns.answer(lambda: WORK[options.worker](options.pulls, options.count, options.rollouts))
         return
-    settings = list(itertools.product(PULLS, COUNTS))
-    rounds: dict[str, list[dict[str, Any]]] = {f"{name}, {each}": [] for each in settings for name in CANDIDATES}
-    for _, (pulls, count), name in itertools.product(range(options.rounds), settings, CANDIDATES):
+    candidates = {}
+    for pulls, count, name in itertools.product(PULLS, COUNTS, CANDIDATES):
         rollouts = max(2, options.rollouts // 5) if name == "RecurrentPPO" else options.rollouts
-        command = [sys.executable, __file__, "--worker", name, "--pulls", str(pulls), "--count", str(count)]
-        command += ["--threads", str(options.threads), "--rollouts", str(rollouts)]
-        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        rounds[f"{name}, {(pulls, count)}"].append(json.loads(run.stdout.splitlines()[-1]))
-    best = {name: max(turns, key=lambda turn: turn["steps"]) for name, turns in rounds.items()}
-    setup = machine(options.threads)
-    report(setup, best)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"machine": setup, "best": best, "rounds": rounds}, indent=1) + "\n")
+        arguments = [name, "--pulls", str(pulls), "--count", str(count)]
+        arguments += ["--threads", str(options.threads), "--rollouts", str(rollouts)]
+        candidates[label(name, pulls, count)] = arguments
+    rounds, setup = turns.turns(__file__, candidates, options.rounds), machine(options.threads)
+    report(setup, turns.best(rounds))
+    turns.write(options.out, setup, rounds)
+
+
+def label(name: str, pulls: int, count: int) -> str:
+    """The name of a candidate in a setting."""
+    return f"{name}, {pulls} pulls, {count} environments"
 
 
 def report(setup: dict[str, Any], best: dict[str, dict[str, Any]]) -> None:
@@ -186,10 +156,10 @@ def report(setup: dict[str, Any], best: dict[str, dict[str, Any]]) -> None:
     print("| pulls | environments | RecurrentPPO, steps/s | here, steps/s | times as fast ", end="")
     print("| environment | policy | learning | rollout alone, steps/s |\n|" + " --- |" * 9)
     for pulls, count in itertools.product(PULLS, COUNTS):
-        theirs, ours, alone = (best[f"{name}, {(pulls, count)}"] for name in CANDIDATES)
+        theirs, ours, alone = (best[label(name, pulls, count)] for name in CANDIDATES)
         print(f"| {pulls} | {count} | {theirs['steps']:,.0f} | {ours['steps']:,.0f} ", end="")
         print(f"| {ours['steps'] / theirs['steps']:.1f} ", end="")
-        print("".join(f"| {ours['split'][name]:.0%} " for name in ("environment", "policy", "learning")), end="")
+        print("".join(f"| {ours['split'][name]:.0%} " for name in turns.PARTS), end="")
         print(f"| {alone['steps']:,.0f} |")
 
 

@@ -11,15 +11,8 @@ the other, so that it is the time of the wall where nothing else runs. "One envi
 actions.
 """
 
-import argparse
-import itertools
-import json
-import logging
 import os
-import subprocess
-import sys
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +20,8 @@ from typing import Any
 import lightning_binding  # noqa: F401  # isort: skip  (before anything imports torchvision)
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+import turns
+from lightning.pytorch import Trainer
 from machine import machine
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback
@@ -67,24 +61,6 @@ class Watch:
         return {"steps": steps / (processor() - self.processor), "by_wall": steps / (time.perf_counter() - self.wall)}
 
 
-class Times(Callback):
-    """Takes the time after the rollouts that warm up, and sums up where it went."""
-
-    def __init__(self) -> None:
-        self.watch, self.split = Watch(), dict.fromkeys(("environment", "policy", "learning"), 0.0)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called after the module's own."""
-        if trainer.current_epoch + 1 == WARM:
-            self.watch.begin()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The last rollout's times are logged by now."""
-        if trainer.current_epoch > WARM:
-            for name in self.split:
-                self.split[name] += float(trainer.callback_metrics[f"time/{name}"])
-
-
 def here(world: DoomRoomWorld, rollouts: int) -> dict[str, Any]:
     """Lightning's Trainer with `MetaRL`."""
     torch.manual_seed(0)
@@ -95,7 +71,8 @@ def here(world: DoomRoomWorld, rollouts: int) -> dict[str, Any]:
         separate_critic=True,
         optimizer=lambda groups: torch.optim.Adam(groups, lr=3e-4, eps=1e-5, fused=True),
     )
-    times = Times()
+    watch = Watch()
+    times = turns.Times(WARM, watch.begin)
     trainer = Trainer(
         max_epochs=WARM + rollouts,
         accelerator="cpu",
@@ -108,9 +85,7 @@ def here(world: DoomRoomWorld, rollouts: int) -> dict[str, Any]:
         gradient_clip_val=0.5,
     )
     trainer.fit(module, TrialsDataModule(envs=COUNT, steps=STEPS, minibatches=MINIBATCHES, passes=PASSES))
-    total = sum(times.split.values())
-    split = {name: value / total for name, value in times.split.items()}
-    return {**times.watch.rates(rollouts * COUNT * STEPS), "split": split}
+    return {**watch.rates(rollouts * COUNT * STEPS), "split": times.split}
 
 
 def recurrent_ppo(world: DoomRoomWorld, rollouts: int) -> dict[str, Any]:
@@ -179,33 +154,20 @@ WORK: dict[str, Callable[[DoomRoomWorld, int], dict[str, Any]]] = {
 
 def main() -> None:
     """Measures, prints and writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--rounds", type=int, default=3, help="turns that every candidate gets")
-    parser.add_argument("--rollouts", type=int, default=6, help="rollouts that are timed in a turn")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = turns.parser(__doc__, rounds=3, rollouts=6).parse_args()
     torch.set_num_threads(1)
     if options.worker:
-        warnings.filterwarnings("ignore")
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        print(json.dumps(WORK[options.worker](DoomRoomWorld(processes=False), options.rollouts)))
+        turns.answer(lambda: WORK[options.worker](DoomRoomWorld(processes=False), options.rollouts))
         return
-    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in CANDIDATES}
-    for _, name in itertools.product(range(options.rounds), CANDIDATES):
-        command = [sys.executable, __file__, "--worker", name, "--rollouts", str(options.rollouts)]
-        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        rounds[name].append(json.loads(run.stdout.splitlines()[-1]))
-    best = {name: max(turns, key=lambda turn: turn["steps"]) for name, turns in rounds.items()}
-    setup = machine(1)
+    candidates = {name: [name, "--rollouts", str(options.rollouts)] for name in CANDIDATES}
+    rounds, setup = turns.turns(__file__, candidates, options.rounds), machine(1)
+    best = turns.best(rounds)
     print(f"{setup['processor']}, one thread, torch {setup['torch']}\n")
     for name, found in best.items():
         split = ", ".join(f"{part} {share:.0%}" for part, share in found.get("split", {}).items())
         print(f"| {name} | {found['steps']:,.0f} steps/s | {split} |")
     print(f"{best['here']['steps'] / best['RecurrentPPO']['steps']:.1f} times as fast")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"machine": setup, "best": best, "rounds": rounds}, indent=1) + "\n")
+    turns.write(options.out, setup, rounds)
 
 
 if __name__ == "__main__":

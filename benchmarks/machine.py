@@ -1,7 +1,10 @@
-"""What the benchmarks share: the machine they ran on, and the memory of a process."""
+"""What the benchmarks share: the machine they ran on, what they were called with, and the memory of a process."""
 
 import os
 import platform
+import shlex
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,13 @@ def machine(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def origin() -> dict[str, Any]:
+    """How and when numbers were made: the command, with the names alone of files elsewhere, and the date."""
+    arguments = [Path(each).name if os.path.isabs(each) else each for each in sys.argv[1:]]
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments])
+    return {"command": command, "date": datetime.now(UTC).date().isoformat()}
 
 
 def resident() -> float:

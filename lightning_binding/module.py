@@ -20,7 +20,7 @@ from lightning_binding.hparams import plain_arguments
 from lightning_binding.optim import parameter_groups
 from lightning_binding.precision import processor_has_bfloat16
 from lightning_binding.sharding import gather, scatter, shard
-from lightning_binding.weights import load_weights, read_checkpoint
+from lightning_binding.weights import OF_ANOTHER, load_weights, read_checkpoint
 
 
 class _Shared:
@@ -54,6 +54,7 @@ class BindingModule(LightningModule):
 
     # Arguments that say where weights come from: a module of a checkpoint has its weights, and needs none of these.
     sources: ClassVar[dict[str, Any]] = {"init_from": None}
+    misfit: ClassVar[str] = OF_ANOTHER  # what is asked where weights do not fit
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class BindingModule(LightningModule):
             rank_zero_warn(f"init_from: there is no {self._init_from}; without --ckpt_path the network is untrained.")
             self._init_from = None
         if self._init_from is not None:
-            load_weights(self.trained(), self._init_from)
+            load_weights(self.trained(), self._init_from, self.misfit)
             self._init_from = None
         if self._compile:
             options: Mapping[str, Any] = {} if self._compile is True else self._compile
@@ -182,6 +183,23 @@ class BindingModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the generator's state up again when the fit begins."""
         self._generator_state = checkpoint.get("generator")
+
+    def when_resumed(self, option: str, checkpoint: Mapping[str, Any]) -> str | None:
+        """What becomes of an option that a checkpoint has otherwise, when its state is taken up.
+
+        A module that keeps a state of its own answers for its options, and asks the parts that do.
+
+        Args:
+            option: Its name, such as `memory.hidden`; that of the whole object where it is of another class.
+            checkpoint: The checkpoint.
+
+        Returns:
+            What is said in place of "is used", such as "is used from the next fit on"; None where it is used at once.
+
+        Raises:
+            InputError: If the state cannot be taken up with it.
+        """
+        return "is not used, as the weights are the checkpoint's" if option in self.sources else None
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **arguments: Any) -> Self:
@@ -217,7 +235,7 @@ class BindingModule(LightningModule):
         found = cls._class(class_path, weights)
         arguments = {key: value for key, value in hyper_parameters.items() if key != "_instantiator"} | found.sources
         module: Self = instantiate_module(found, arguments)
-        load_weights(module.trained(), weights)
+        load_weights(module.trained(), weights, found.misfit)
         return module.eval()
 
     @classmethod

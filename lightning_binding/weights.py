@@ -88,15 +88,23 @@ def existing(path: str | Path) -> Path:
     return path
 
 
-def load_weights(network: nn.Module, path: str | Path) -> None:
+OF_ANOTHER = "Are these the weights of another preset?"
+
+
+def load_weights(network: nn.Module, path: str | Path, ask: str = OF_ANOTHER) -> None:
     """Loads weights into a network; a checkpoint's prefix (`network.`) is taken off where there is one.
+
+    Args:
+        network: The network.
+        path: A checkpoint or safetensors file.
+        ask: What is asked at the end of the message where they do not fit.
 
     Raises:
         InputError: If names or shapes are not those of the network, as with another preset's weights.
     """
     wanted = network.state_dict()
     weights = without_prefix(read_weights(path), wanted)
-    raise_mismatch(weights, wanted, path)
+    raise_mismatch(weights, wanted, path, ask)
     network.load_state_dict(weights)
 
 
@@ -115,8 +123,19 @@ def without_prefix(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> 
     return weights
 
 
-def raise_mismatch(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raises an `InputError` that names the first weights that do not fit, if any."""
+def shape_difference(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """The first of given weights whose shape is not that of one's own, as the part of a sentence; None if all fit."""
+    here, there = ({name: tuple(value.shape) for name, value in each.items()} for each in (own, given))
+    for name in {**here, **there}:
+        if here.get(name) != there.get(name):
+            return f"{name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
+    return None
+
+
+def raise_mismatch(
+    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path, ask: str = OF_ANOTHER
+) -> None:
+    """Raises an `InputError` that names the first weights that do not fit, if any, and asks at its end."""
     missing, extra = sorted(set(wanted) - set(weights)), sorted(set(weights) - set(wanted))
     shapes = [name for name in wanted if name in weights and wanted[name].shape != weights[name].shape]
     if missing or extra or shapes:
@@ -125,7 +144,4 @@ def raise_mismatch(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
         if shapes:
             given, expected = tuple(weights[shapes[0]].shape), tuple(wanted[shapes[0]].shape)
             parts += [f"has {shapes[0]} of shape {given}, the network {expected}"]
-        raise InputError(
-            f"{path} does not fit the network: it {'; it '.join(part for part in parts if part)}. "
-            "Are these the weights of another preset?"
-        )
+        raise InputError(f"{path} does not fit the network: it {'; it '.join(part for part in parts if part)}. {ask}")

@@ -66,6 +66,8 @@ class SkillMaps(Callback):
             "entropy": posterior_entropy(*found).mean(1).cpu(),
         }
         old = self._steps.get(pl_module.organised)
+        if old is not None and old["places"].shape[1:] != new["places"].shape[1:]:
+            old = None  # a run that goes on with episodes of another length
         kept = new if old is None else {name: torch.cat([new[name], old[name]]) for name in new}
         first = pl_module.organised not in self._steps
         self._steps[pl_module.organised] = {name: value[: self.trajectories] for name, value in kept.items()}

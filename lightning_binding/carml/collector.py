@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
@@ -140,6 +141,7 @@ class Collector:
         return {
             "generator": self.generator.get_state(),
             "rollouts": self.rollouts,
+            "world": self.world.description(),
             "next": following,
             "envs": None if following is None or get_state is None else get_state(),
         }
@@ -147,9 +149,16 @@ class Collector:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state_dict`; environments without states begin new trials, with seeds of their own.
 
+        So do those of a world that is not what it was, and a sentence says so.
+
         Raises:
-            InputError: If there are other environments than then, in number or in what they show.
+            InputError: If there are other environments than then, in number.
         """
+        self.generator.set_state(state["generator"])
+        self.rollouts = int(state["rollouts"])
+        if changed := self._changed(state.get("world")):
+            rank_zero_info(f"The world is not that of the checkpoint: {changed}. New trials begin.")
+            return
         for value in (state["next"] or {}).values():
             if len(value) != self.envs.num_envs:
                 raise InputError(
@@ -157,9 +166,13 @@ class Collector:
                     f"give --data.envs {len(value)} (--data.eval_envs where it differs), or start from its weights "
                     "alone, by --model.init_from."
                 )
-        self.generator.set_state(state["generator"])
-        self.rollouts = int(state["rollouts"])
         set_state = getattr(self.envs, "set_state", None)
         if state["envs"] is not None and set_state is not None:
             set_state(state["envs"])
             self._next = {name: value.numpy().copy() for name, value in state["next"].items()}
+
+    def _changed(self, before: Mapping[str, Any] | None) -> str:
+        """What of the world is not as it was described; nothing where that is not known."""
+        now = self.world.description()
+        names = [] if before is None else [name for name in {**now, **before} if now.get(name) != before.get(name)]
+        return ", ".join(f"{name} is {now.get(name)} and was {(before or {}).get(name)}" for name in names)

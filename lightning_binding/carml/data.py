@@ -139,10 +139,14 @@ class TrialsDataModule(LightningDataModule):
         return {"ranks": ranks}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a `state_dict`; with another number of ranks, from new trials."""
+        """Goes on from a `state_dict`; with another number of ranks, or in another world, from new trials."""
         ranks = state_dict.get("ranks", [])
         if self.trainer is not None and len(ranks) == self.trainer.world_size:
             self._state = ranks[self.trainer.global_rank]
+
+    def when_resumed(self, option: str, state: dict[str, Any]) -> str | None:
+        """What becomes of an option that was another one when a state was made; see `BindingModule.when_resumed`."""
+        return "is used in evaluation alone, as random states go on" if option == "seed" else None
 
     def teardown(self, stage: str) -> None:
         """Closes the environments."""

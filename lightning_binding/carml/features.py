@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lightning_binding.carml.encoders import MLP, Encoder, default_encoder
 from lightning_binding.carml.scaffold import BATCH, LEAST_DEVIATION, Features
 from lightning_binding.errors import InputError
+from lightning_binding.weights import shape_difference
 
 
 class DiscriminativeFeatures(Features):
@@ -134,13 +135,23 @@ class DiscriminativeFeatures(Features):
         return {"shape": list(self._shape), "pictures": self._pictures, "weights": super().description()}
 
     def restore(self, description: dict[str, Any]) -> None:
-        """Builds the encoder for those observations, and takes up its weights."""
+        """Builds the encoder for those observations, and takes up its weights.
+
+        Raises:
+            InputError: If they are of another encoder or width.
+        """
         if not description:
             return
         self.build(tuple(description["shape"]), description["pictures"])
+        weights = description["weights"]
         for name in ("centre", "spread"):
-            setattr(self, name, torch.empty_like(description["weights"][name], device=self.centre.device))
-        super().restore(description["weights"])
+            setattr(self, name, torch.empty_like(weights[name], device=self.centre.device))
+        if wrong := shape_difference(self.state_dict(), weights):
+            raise InputError(
+                f"the tasks in the checkpoint are of features of another encoder or width: {wrong}. Give both as they "
+                "were, or begin anew from the agent's weights, by --model.init_from."
+            )
+        super().restore(weights)
 
 
 class SmallPictures(Features):
@@ -154,6 +165,22 @@ class SmallPictures(Features):
     def __init__(self, size: int = 8, grey: bool = False) -> None:
         super().__init__()
         self.size, self.grey = size, grey
+
+    def description(self) -> dict[str, Any]:
+        """Size and colours."""
+        return {"size": self.size, "grey": self.grey}
+
+    def restore(self, description: dict[str, Any]) -> None:
+        """Looks whether they are the same.
+
+        Raises:
+            InputError: If they are not.
+        """
+        if description and description != self.description():
+            raise InputError(
+                f"the tasks in the checkpoint are of small pictures with {description}, and `features` have "
+                f"{self.description()}: give the same, or begin anew from the agent's weights, by --model.init_from."
+            )
 
     def forward(self, observations: Tensor) -> Tensor:
         """Pixels (M, C * size * size) in [0, 1]."""

@@ -61,9 +61,14 @@ def match_components(new: Tensor, old: Tensor) -> Tensor:
 
     Args:
         new: Responsibilities of the new fit for some trajectories, (N, K).
-        old: Those of the fit before for the same trajectories, (N, K).
+        old: Those of the fit before for the same trajectories, (N, L).
 
     Returns:
-        For each old component the new one that is to bear its number, (K,).
+        For each old component the new one that is to bear its number, (max(K, L),). If there are more new ones, those
+        that take no place come last; if there are fewer, numbers from K on stand in the places of those that are gone.
     """
-    return best_assignment(old.T @ new.to(old))
+    gain = old.T @ new.to(old)
+    size = max(gain.shape)
+    square = gain.new_zeros(size, size)
+    square[: gain.shape[0], : gain.shape[1]] = gain
+    return best_assignment(square)

@@ -62,6 +62,8 @@ class MetaRL(BindingModule):
         dropped: Trials of this rank that were broken off so far.
     """
 
+    misfit = "Was this agent made for other observations or actions, or with another encoder, memory, or heads?"
+
     def __init__(
         self,
         world: World,

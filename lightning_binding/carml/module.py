@@ -1,6 +1,7 @@
 """CARML: an agent that makes up its own tasks, and learns to solve them within a trial."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from lightning_binding.carml.meta_rl import MetaRL
 from lightning_binding.carml.reservoir import Reservoir
 from lightning_binding.carml.reward import information, posterior_entropy
 from lightning_binding.carml.rollout import Rollout
-from lightning_binding.carml.scaffold import Scaffold, ScaffoldFit
+from lightning_binding.carml.scaffold import NEXT_FIT, Scaffold, ScaffoldFit
 from lightning_binding.carml.scaffold_reward import ScaffoldReward
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.errors import InputError
@@ -94,8 +95,20 @@ class CARML(MetaRL):
         self.latest: Rollout | None = None
 
     def on_fit_start(self) -> None:
-        """Also moves the scaffold to the agent's device."""
+        """Also moves the scaffold to the agent's device.
+
+        Raises:
+            InputError: If a checkpoint has trajectories of another length than episodes now, and fits are to come.
+        """
         super().on_fit_start()
+        world = getattr(getattr(self.trainer, "datamodule", None), "world", None) or self.world
+        kept = self.reservoir.shape
+        if kept is not None and kept[0] != world.horizon and self._organises_again:
+            raise InputError(
+                f"the reservoir of the checkpoint has trajectories of {kept[0]} steps, and an episode of the world has "
+                f"{world.horizon}: give the world's horizon as it was, or begin anew from the agent's weights, by "
+                "--model.init_from."
+            )
         self.scaffold.to(self.device)
 
     def collect(self, collector: Collector) -> Rollout:
@@ -163,19 +176,51 @@ class CARML(MetaRL):
             "reservoirs": gather_objects(self.reservoir.state_dict()),
             "organised": self.organised,
             "updates": self.updates,
+            "observed": self.observed,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also takes them up; another number of ranks shares the trajectories out anew."""
+        """Also takes them up; another number of ranks shares the trajectories out anew.
+
+        Raises:
+            InputError: If the tasks in the checkpoint are of other observations or features.
+        """
         super().on_load_checkpoint(checkpoint)
         state = checkpoint.get("carml")
         if state is None:
             return
+        self._check_observed(state)
         self.scaffold.load_state_dict(state["scaffold"])
         self.organised, self.updates = int(state["organised"]), int(state["updates"])
         ranks, rank = state["reservoirs"], self.global_rank if self._trainer is not None else 0
         world = self.trainer.world_size if self._trainer is not None else 1
         self.reservoir.load_state_dict(ranks[rank] if len(ranks) == world else self._share(ranks, rank, world))
+
+    def when_resumed(self, option: str, checkpoint: Mapping[str, Any]) -> str | None:
+        """What becomes of an option that a checkpoint has otherwise: scaffold and reservoir answer for their own."""
+        state, (part, _, name) = checkpoint.get("carml"), option.partition(".")
+        if state is None:
+            return super().when_resumed(option, checkpoint)
+        if part == "observed":
+            self._check_observed(state)
+        if part == "reservoir":
+            return self.reservoir.when_resumed(name)
+        if part == "first_trajectories" and state["organised"]:
+            return "is not used, as the first fit is done"
+        said = super().when_resumed(option, checkpoint)
+        if part == "scaffold":
+            said = self.scaffold.when_resumed(name, state["scaffold"])
+        elif part == "fit_trajectories":
+            said = NEXT_FIT
+        done = self.organise_steps is not None and state["organised"] >= self.organise_steps
+        return "is not used, as all organise steps are done" if said == NEXT_FIT and done else said
+
+    def _check_observed(self, state: Mapping[str, Any]) -> None:
+        if state.get("observed", self.observed) != self.observed:
+            raise InputError(
+                f"observed is {self.observed!r}, and the tasks in the checkpoint are of {state['observed']!r}: give "
+                "that, or begin anew from the agent's weights, by --model.init_from."
+            )
 
     def _share(self, ranks: list[dict[str, Any]], rank: int, world: int) -> dict[str, Any]:
         """This rank's part of the reservoirs of another number of ranks."""

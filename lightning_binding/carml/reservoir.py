@@ -50,6 +50,11 @@ class Reservoir:
         """Whether the trajectories lie in a file."""
         return self._file is not None
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of a trajectory, (T, ...); None before any was added."""
+        return None if self._kept is None else tuple(self._kept.shape[1:])
+
     def add(self, trajectories: Tensor) -> None:
         """Adds trajectories (n, T, ...), of any type; all additions have the same shape but for n.
 
@@ -110,6 +115,10 @@ class Reservoir:
             self.seen = len(kept)
         self._kept = self._room(kept)
         self._kept[: len(kept)] = kept.cpu()
+
+    def when_resumed(self, option: str) -> str | None:
+        """What becomes of an option that was another one when a state was made; see `BindingModule.when_resumed`."""
+        return "is not used, as the random states of the checkpoint go on" if option == "seed" else None
 
     def _room(self, like: Tensor) -> Tensor:
         """Memory for `capacity` trajectories like these, in a file where it would be too much."""

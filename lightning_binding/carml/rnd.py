@@ -4,6 +4,7 @@ Burda et al., *Exploration by Random Network Distillation*, 2018 (arXiv 1810.128
 features that a fixed random network has of an observation. Where it errs, the observation is new.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from lightning_binding.carml.rollout import Rollout
 from lightning_binding.carml.worlds.base import World
 from lightning_binding.errors import InputError
 from lightning_binding.together import world_size
+from lightning_binding.weights import shape_difference
 
 CLIP = 5.0  # standardised observations are kept within it, as in the paper
 
@@ -113,10 +115,21 @@ class NoveltyReward:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a state."""
+        """Takes up a state; the predictor's rate stays as it is set.
+
+        Raises:
+            InputError: If it is of another encoder or width.
+        """
+        if wrong := shape_difference(self.target.state_dict(), state["target"]):
+            raise InputError(
+                f"the novelty in the checkpoint is of another encoder or width: {wrong}. Give `novelty` and "
+                "`novelty_width` as they were, or begin anew from the agent's weights, by --model.init_from."
+            )
         self.target.load_state_dict(state["target"])
         self.predictor.load_state_dict(state["predictor"])
+        rate = self.optimizer.param_groups[0]["lr"]
         self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.param_groups[0]["lr"] = rate
         vars(self.seen).update(state["seen"])
         vars(self.errors).update(state["errors"])
         self.generator.set_state(state["generator"].cpu())
@@ -199,10 +212,31 @@ class RNDPretraining(MetaRL):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Also writes the networks down."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["rnd"] = self.reward_model.state_dict()
+        checkpoint["rnd"] = {**self.reward_model.state_dict(), "observed": self.reward_model.observed}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also takes the networks up."""
+        """Also takes the networks up.
+
+        Raises:
+            InputError: If they are of other observations, or of another encoder or width.
+        """
         super().on_load_checkpoint(checkpoint)
         if "rnd" in checkpoint:
-            self.reward_model.load_state_dict(checkpoint["rnd"])
+            self._restore(checkpoint["rnd"])
+
+    def when_resumed(self, option: str, checkpoint: Mapping[str, Any]) -> str | None:
+        """What becomes of an option that a checkpoint has otherwise: the networks go on."""
+        part = option.partition(".")[0]
+        if part in ("observed", "novelty", "novelty_width") and "rnd" in checkpoint:
+            self._restore(checkpoint["rnd"])
+            return "is used, with the weights of the checkpoint"
+        return super().when_resumed(option, checkpoint)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        observed = self.reward_model.observed
+        if state.get("observed", observed) != observed:
+            raise InputError(
+                f"observed is {observed!r}, and the novelty in the checkpoint is of {state['observed']!r}: give that, "
+                "or begin anew from the agent's weights, by --model.init_from."
+            )
+        self.reward_model.load_state_dict(state)

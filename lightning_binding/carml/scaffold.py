@@ -22,6 +22,9 @@ from lightning_binding.carml.selection import choose_components
 from lightning_binding.errors import InputError
 from lightning_binding.together import decided_by_first, gather_rows
 
+NEXT_FIT = "is used from the next fit of the scaffold on"
+CHOSEN = "is not used, as the first fit has chosen the number of tasks"
+RANDOM = "is not used, as the random states of the checkpoint go on"
 LEAST_DEVIATION = 1e-3  # of a feature; one that hardly varies would otherwise be blown up
 BATCH = 1024  # observations that are encoded at a time
 
@@ -56,7 +59,11 @@ class Features(nn.Module):
         return {name: value.cpu() for name, value in self.state_dict().items()}
 
     def restore(self, description: dict[str, Any]) -> None:
-        """Takes up a description."""
+        """Takes up a description.
+
+        Raises:
+            InputError: If it is of other features than these.
+        """
         self.load_state_dict(description)
 
 
@@ -199,17 +206,51 @@ class Scaffold:
             "mean": self._mean.cpu(),
             "std": self._std.cpu(),
             "axes": self._axes,
+            "kind": type(self.network).__name__,
             "features": self.network.description(),
             "generator": self.generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a state."""
+        """Takes up a state; what is set otherwise holds from the next fit on.
+
+        Raises:
+            InputError: If its tasks are of other features.
+        """
+        self._restore_features(state)
         self._mixture = None if state["mixture"] is None else GaussianMixture(**state["mixture"])
         self._mean, self._std, self._axes = state["mean"], state["std"], int(state["axes"])
-        self.network.restore(state["features"])
         self.generator.set_state(state["generator"].cpu())
         self.to(self.device)
+
+    def when_resumed(self, option: str, state: dict[str, Any]) -> str | None:
+        """What becomes of an option that was another one when a state was made; see `BindingModule.when_resumed`.
+
+        Raises:
+            InputError: If the tasks of the state are of other features.
+        """
+        name, _, inner = option.partition(".")
+        if name == "seed":
+            return RANDOM
+        if state["mixture"] is None:
+            return None
+        if name == "held_out" or (name in ("components", "candidates") and self.candidates):
+            return CHOSEN
+        if name in ("", "features"):
+            self._restore_features(state)
+        if inner.startswith("encoder"):
+            return "is used, with the weights of the checkpoint"
+        return NEXT_FIT
+
+    def _restore_features(self, state: dict[str, Any]) -> None:
+        kind, own = state.get("kind"), type(self.network).__name__
+        if kind not in (None, own) and state["mixture"] is not None:
+            raise InputError(
+                f"the tasks in the checkpoint are of {kind}, and `features` of the scaffold are {own}: give those they "
+                "were fitted to, or begin anew from the agent's weights, by --model.init_from."
+            )
+        if kind in (None, own):
+            self.network.restore(state["features"])
 
     def _encode(self, observations: Tensor) -> Tensor:
         parts = [self.network(part.to(self.device)) for part in torch.split(observations, BATCH)]
@@ -221,7 +262,7 @@ class Scaffold:
                 f"trajectories have the shape {tuple(trajectories.shape)}, expected (N, T, ...) with N of 1 or more."
             )
         before = self._owners(trajectories) if self.fitted else None
-        start = before if self.warm_start else None
+        start = before if self.warm_start and before is not None and before.shape[-1] == self._count() else None
         told = self.network.learn(trajectories, lambda features: self._labels(features, start), self.generator)
         with torch.no_grad():
             rows = self._rows(self._encode(trajectories.flatten(0, 1)).reshape(*trajectories.shape[:2], -1))
@@ -229,9 +270,9 @@ class Scaffold:
         self._mixture, self._axes = fit.mixture, trajectories.ndim - 2
         if before is None:
             return ScaffoldFit(fit.objective, 1.0, fit.reseeded, told)
-        order = match_components(fit.responsibilities, before).to(self.device)
-        self._mixture = fit.mixture.reordered(order)
-        stays = fit.responsibilities[:, order].argmax(-1) == before.argmax(-1)
+        heir = match_components(fit.responsibilities, before).to(self.device)
+        self._mixture = fit.mixture.reordered(heir[heir < fit.mixture.components])
+        stays = fit.responsibilities.argmax(-1) == heir[before.argmax(-1)]
         return ScaffoldFit(fit.objective, float(stays.float().mean()), fit.reseeded, told)
 
     def _owners(self, trajectories: Tensor) -> Tensor:
@@ -251,9 +292,12 @@ class Scaffold:
         labels = self._mix(self._rows(features), start).responsibilities.argmax(-1)
         return labels.reshape(len(features), -1).expand(features.shape[:2])
 
+    def _count(self) -> int:
+        """Components of the next fit: those that were chosen from candidates stay."""
+        return self._mixture.components if self._mixture is not None and self.candidates else self.components
+
     def _mix(self, rows: Tensor, start: Tensor | None) -> MixtureFit:
-        components = self.components if self._mixture is None else self._mixture.components
-        return fit_mixture(rows, components, start=start, restarts=self.restarts, **self._options())
+        return fit_mixture(rows, self._count(), start=start, restarts=self.restarts, **self._options())
 
     def _choose(self, rows: Tensor) -> MixtureFit:
         options = self._options() | {"restarts": self.restarts}

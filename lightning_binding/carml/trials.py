@@ -58,7 +58,7 @@ class Trials(IterableDataset[dict[str, Any]]):
             self.generator.set_state(self._order)
         skipped = 0 if begun is None else int(begun["seen"])
         for number in range(self.passes):
-            order = torch.randperm(self.trials, generator=self.generator)
+            order = torch.randperm(self._rollout.trials, generator=self.generator)
             for place, index in enumerate(order.tensor_split(self.minibatches)):
                 if number * self.minibatches + place >= skipped:
                     yield self._rollout.batch(index)
@@ -71,11 +71,23 @@ class Trials(IterableDataset[dict[str, Any]]):
         """
         if self._rollout is None or not 0 < seen < len(self):
             return {"generator": self.generator.get_state()}
-        return {"rollout": self._rollout.state_dict(), "order": self._order, "seen": seen}
+        parts = {"minibatches": self.minibatches, "passes": self.passes}
+        return {"rollout": self._rollout.state_dict(), "order": self._order, "seen": seen, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state_dict`."""
+        """Goes on from a `state_dict`.
+
+        Raises:
+            InputError: If a rollout was learnt from in part, and is to be divided otherwise.
+        """
         if "rollout" in state:
+            for name in ("minibatches", "passes"):
+                now, before = getattr(self, name), state.get(name)
+                if before not in (None, now):
+                    raise InputError(
+                        f"{name} is {now}, and the checkpoint was written while a rollout was learnt from with {name} "
+                        f"{before}: give {before}, or go on from a checkpoint between two rollouts."
+                    )
             self._begun = state
         else:
             self.generator.set_state(state["generator"])

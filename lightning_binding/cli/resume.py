@@ -12,7 +12,7 @@ from lightning_binding.callbacks.ema import EMA
 from lightning_binding.cli.lookup import nearest_files
 from lightning_binding.errors import InputError
 from lightning_binding.limits import read_text
-from lightning_binding.weights import newest_valid, raise_mismatch
+from lightning_binding.weights import OF_ANOTHER, newest_valid, raise_mismatch
 
 PLACES = ("trainer.default_root_dir", "trainer.logger")  # of a run, and no settings of it
 ABSENT = object()  # in place of an object of a list that has none of its class
@@ -25,9 +25,20 @@ class Difference(NamedTuple):
     key: str
     old: Any
     new: Any
+    becomes: str = "is used"  # or what the object that takes up the checkpoint's state does with it
 
     def __str__(self) -> str:
-        return f"{self.key}: {_brief(self.new)} is used; the checkpoint has {_brief(self.old)}."
+        return f"{self.key}: {_brief(self.new)} {self.becomes}; the checkpoint has {_brief(self.old)}."
+
+    def asked(self, owner: Any, prefix: str, state: Mapping[str, Any]) -> "Difference":
+        """The difference with what its owner says of it, if that has `when_resumed`; `prefix` stands before its name.
+
+        Raises:
+            InputError: If the owner's state cannot be taken up with the option.
+        """
+        answer = getattr(owner, "when_resumed", None)
+        said = answer and answer(self.key.removeprefix(prefix).replace(".init_args.", "."), state)
+        return self._replace(becomes=said) if said else self
 
 
 def resolve_checkpoint(ckpt_path: str | None, base: Path, stage: str) -> str | None:
@@ -95,26 +106,30 @@ def checkpoint_differences(
         model: The model, whose weights must have the names and shapes of the checkpoint's.
 
     Raises:
-        InputError: If the checkpoint's weights do not fit the model.
+        InputError: If the checkpoint's weights, or other states of it, do not fit the model.
     """
-    raise_mismatch(checkpoint["state_dict"], model.state_dict(), path)
+    raise_mismatch(checkpoint["state_dict"], model.state_dict(), path, getattr(model, "misfit", OF_ANOTHER))
     stored = dict(checkpoint.get("hyper_parameters", {}))
     given = {"_class_path": model_config["class_path"], **model_config.get("init_args", {})}
     names = {"_class_path": "model.class_path"}
     return [
-        difference
+        difference.asked(model, "model.init_args.", checkpoint)
         for name in stored
         if name in given
         for difference in _differences(names.get(name, f"model.init_args.{name}"), stored[name], given[name])
     ]
 
 
-def run_differences(path: str, config: Mapping[str, Any]) -> list[str]:
+def run_differences(
+    path: str, config: Mapping[str, Any], data: Any = None, checkpoint: Mapping[str, Any] | None = None
+) -> list[str]:
     """Sentences on what the run of a checkpoint had otherwise beside its model: seed, data, trainer.
 
     Args:
         path: The checkpoint, in the folder of a run or in its `checkpoints`.
         config: The configuration now.
+        data: The data module, which is asked for what becomes of its options, if it has `when_resumed`.
+        checkpoint: The checkpoint itself.
     """
     files = [folder / "config.yaml" for folder in Path(path).absolute().parents[:2]]
     file = next((file for file in files if file.is_file()), None)
@@ -124,8 +139,9 @@ def run_differences(path: str, config: Mapping[str, Any]) -> list[str]:
         stored = None  # the run's own file was edited, and nothing hangs on it
     if not isinstance(stored, Mapping):
         return []
+    state = (checkpoint or {}).get(type(data).__qualname__, {})
     told = [
-        _of_run(difference)
+        _of_run(difference.asked(data, "data.init_args.", state) if part == "data" else difference)
         for part in ("data", "trainer")
         for difference in _differences(part, stored.get(part), config.get(part))
         if difference.key not in PLACES
@@ -137,12 +153,12 @@ def run_differences(path: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def _of_run(difference: Difference) -> str:
-    key, old, new = difference
+    key, old, new, becomes = difference
     if new is ABSENT:
         return f"{key} is left out; the run of the checkpoint had it."
     if old is ABSENT:
         return f"{key} is used; the run of the checkpoint had none."
-    return f"{key}: {_brief(new)} is used; the run of the checkpoint had {_brief(old)}."
+    return f"{key}: {_brief(new)} {becomes}; the run of the checkpoint had {_brief(old)}."
 
 
 def of_the_average(checkpoint: Mapping[str, Any], stage: str, callbacks: Iterable[Callback]) -> str | None:
@@ -211,7 +227,7 @@ class Overrides(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Applies the settings, when the state has been restored."""
-        for key, old, new in self.differences:
+        for key, old, new, _ in self.differences:
             part, _, name = key.removeprefix("model.init_args.").rpartition(".init_args.")
             if part == "optimizer":
                 self._optimizers(trainer, name, old, new)

@@ -1,5 +1,6 @@
 """Lightning's commands: fit, validate, test and predict."""
 
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -87,14 +88,13 @@ class BindingCLI(LightningCLI):
             default={},
             help="Values of your own, for use as ${vars.name} in the configuration: --vars.name value.",
         )
-        if self.stage == "fit":
-            parser.add_argument(
-                "--resume",
-                type=Literal["auto", "never"],
-                default="never",
-                help="auto: go on, in its folder, from the newest whole checkpoint of the runs of this configuration, "
-                "or begin one; the same command then starts a run and takes it up after any interruption.",
-            )
+        about = (
+            "auto: go on, in its folder, from the newest whole checkpoint of the runs of this configuration, or begin "
+            "one; the same command then starts a run and takes it up after any interruption."
+        )
+        if self.stage != "fit":
+            about = SUPPRESS  # so that the config.yaml of a run serves to evaluate it
+        parser.add_argument("--resume", type=Literal["auto", "never"], default="never", help=about)
         skip = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "return_predictions"}
         parser.add_method_arguments(Trainer, self.stage, skip=skip)
         parser.set_defaults({"weights_only": True})  # nothing in a checkpoint is executed
@@ -127,8 +127,9 @@ class BindingCLI(LightningCLI):
             differences = checkpoint_differences(checkpoint, path, self.config_dump["model"], self.model)
             if told := of_the_average(checkpoint, self.stage, self.trainer.callbacks):  # type: ignore[attr-defined]
                 rank_zero_info(told)
-            for sentence in run_differences(path, self.config_dump) if self.stage == "fit" else []:
-                rank_zero_info(sentence)
+            if self.stage == "fit":
+                for sentence in run_differences(path, self.config_dump, self.datamodule, checkpoint):
+                    rank_zero_info(sentence)
         for difference in differences:
             if self.stage == "fit" or not difference.key.startswith(OF_TRAINING):
                 rank_zero_info(str(difference))
@@ -145,7 +146,7 @@ class BindingCLI(LightningCLI):
     def run(self) -> None:
         """Runs the stage."""
         joined = world_size()
-        names = ("ckpt_path", "weights_only")
+        names = [name for name in ("ckpt_path", "weights_only", "verbose") if name in self.config]
         with alone(self.trainer, self.resumed is not None) if self.stage == "fit" else nullcontext():
             result = getattr(self.trainer, self.stage)(
                 self.model, datamodule=self.datamodule, **{name: self.config[name] for name in names}

@@ -85,3 +85,15 @@ def test_predictions_are_written(told: list[str]) -> None:
         assert torch.equal(batch, expected)
     assert any(str(path) in line for line in told)
     assert any(line.startswith("No --ckpt_path: the weights are those of a new model") for line in told)
+
+
+def test_a_run_s_configuration_serves_to_evaluate_it(capsys: pytest.CaptureFixture[str]) -> None:
+    run = main(["fit", *ARGS, "--trainer.default_root_dir=out", "--resume=auto"])
+    path = run.trainer.checkpoint_callback.best_model_path
+    options = ["validate", "--config", "out/config.yaml", "--ckpt_path", path, "--trainer.default_root_dir=judged"]
+    capsys.readouterr()
+    main(options)
+    assert Path("judged/metrics.csv").exists()
+    assert "val/loss" in capsys.readouterr().out
+    main([*options, "--verbose=false"])
+    assert "val/loss" not in capsys.readouterr().out

@@ -15,6 +15,7 @@ from lightning_binding.carml.worlds.base import World
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
+FPS = 8  # steps a second in videos for people
 
 
 class ArrayWorld(World):
@@ -82,6 +83,7 @@ class ArrayVecEnv(VecEnv):
         self._shown: tuple[Arrays, Arrays] = ({}, {})  # what pictures are of
         self._actions: Array = np.zeros(0)
         super().__init__(count, world.observation_space, world.action_space)
+        self.metadata["render_fps"] = FPS
 
     def reset(self) -> Array:
         """Begins new trials; with `set_options({"task": ...})`, of that task, or of a list of them."""

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from lightning_binding.errors import InputError
+from lightning_binding.hparams import Undescribed, plain
 
 
 class World(ABC):
@@ -58,6 +59,18 @@ class World(ABC):
     def trial_length(self) -> int:
         """Steps of a trial."""
         return self.episodes * self.horizon
+
+    def description(self) -> dict[str, Any]:
+        """What it is, as plain data: a checkpoint knows by it whether a run goes on in the same world.
+
+        A world whose class keeps each argument under its name is told by all of them, another by class and lengths.
+        """
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        found: dict[str, Any] = {"class_path": path, "episodes": self.episodes, "horizon": self.horizon}
+        try:
+            return {**found, **plain(self)["init_args"]}
+        except Undescribed:
+            return found
 
     @abstractmethod
     def make(self, count: int, seed: int) -> VecEnv:

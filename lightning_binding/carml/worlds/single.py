@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lightning_binding.carml.worlds.arrays import ArrayWorld
+from lightning_binding.carml.worlds.arrays import FPS, ArrayWorld
 
 Array = NDArray[Any]
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
@@ -173,7 +173,7 @@ class WorldEnv(gymnasium.Env[Any, Any]):
         **options: Of the world.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012  (so in Gymnasium)
+    metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012  (so in Gymnasium)
 
     def __init__(self, world: type[ArrayWorld], render_mode: str | None = None, **options: Any) -> None:
         self.world = world(**options)
