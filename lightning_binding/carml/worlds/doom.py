@@ -32,8 +32,11 @@ class DoomRoomWorld(EnvWorld):
         speed: How strongly a step forward pushes, of the game's 50 at most.
         turn: Degrees of a turn in a step.
         reach: Distance to the goal's middle that counts as reached, in map units; the two touch at about 36.
-        rewarded: Pay at all: 1 in every step that ends within reach of the goal.
-        dense: Pay the nearness to the goal instead, 1 at it and 0 a room's side away.
+        rewarded: Pay at all: the peak in every step that ends within reach of the goal.
+        dense: Pay the nearness to the goal instead, peak * (1 - (distance / width) ** power), as `PointWorld` does.
+        peak: What is paid at the goal.
+        width: Distance from the goal at which nearness is 0, in units of half the room's side; it is negative beyond.
+        power: How nearness falls off: 1 like a cone, 2 like the log-density of a Gaussian.
         processes: Give every environment a process of its own, which is restarted if it dies or hangs.
         timeout: Seconds after which an environment in a process counts as hanging.
 
@@ -57,17 +60,23 @@ class DoomRoomWorld(EnvWorld):
         reach: float = 64.0,
         rewarded: bool = True,
         dense: bool = False,
+        peak: float = 1.0,
+        width: float = 2.0,
+        power: float = 1.0,
         processes: bool = True,
         timeout: float = 60.0,
     ) -> None:
         super().__init__(episodes, horizon, processes, timeout)
         if not 1 <= maps <= 10_000 or not objects:
             raise InputError(f"maps is {maps}, objects are {list(objects)}; give 1 to 10,000 maps, and an object.")
+        for name, value in {"peak": peak, "width": width, "power": power}.items():
+            if value <= 0:
+                raise InputError(f"{name} is {value}; it must be positive.")
         for package in ("vizdoom", "omg"):
             imported(package, "doom", "a room of Doom")
         self.objects, self.maps, self.map_seed, self.size = objects, maps, map_seed, size
         self.frame_skip, self.speed, self.turn, self.reach = frame_skip, speed, turn, reach
-        self.rewarded, self.dense = rewarded, dense
+        self.rewarded, self.dense, self.peak, self.width, self.power = rewarded, dense, peak, width, power
         random = np.random.default_rng(map_seed)
         self.layouts: list[Layout] = [draw_layout(objects, size / 2, random) for _ in range(maps)]
         self.observation_space, self.action_space = DoomRoom.observation_space, DoomRoom.action_space
@@ -83,4 +92,7 @@ class DoomRoomWorld(EnvWorld):
             self.reach,
             self.rewarded,
             self.dense,
+            self.peak,
+            self.width,
+            self.power,
         )

@@ -34,8 +34,11 @@ class DoomRoom(gymnasium.Env[NDArray[np.uint8], Any]):
         speed: How strongly a step forward pushes, of the game's 50 at most.
         turn: Degrees of a turn in a step.
         reach: Distance to the goal's middle that counts as reached, in map units; the two touch at about 36.
-        rewarded: Pay 1 in every step that ends within reach of the goal; otherwise 0.
-        dense: Pay the nearness to the goal, 1 at it and 0 a room's side away.
+        rewarded: Pay at all: the peak in every step that ends within reach of the goal.
+        dense: Pay the nearness instead, peak * (1 - (distance / width) ** power).
+        peak: What is paid at the goal.
+        width: Distance from the goal at which nearness is 0, in units of half the room's side.
+        power: How nearness falls off.
         render_mode: `rgb_array` or None.
     """
 
@@ -53,11 +56,15 @@ class DoomRoom(gymnasium.Env[NDArray[np.uint8], Any]):
         reach: float = 64.0,
         rewarded: bool = True,
         dense: bool = False,
+        peak: float = 1.0,
+        width: float = 2.0,
+        power: float = 1.0,
         render_mode: str | None = "rgb_array",
     ) -> None:
         self.layouts, self.half, self.frame_skip = layouts, half, frame_skip
         self.speed, self.turn, self.reach = speed, turn, reach
         self.rewarded, self.dense, self.render_mode = rewarded, dense, render_mode
+        self.peak, self.width, self.power = peak, width, power
         self.map, self.goal, self.reached = 0, 0, False
         self._screen: NDArray[np.uint8] = np.zeros((120, 160, 3), np.uint8)
         self._folder = tempfile.TemporaryDirectory(prefix="doom-room-")
@@ -92,8 +99,13 @@ class DoomRoom(gymnasium.Env[NDArray[np.uint8], Any]):
         place, angle = self._look()
         distance = float(np.hypot(*(place - self.layouts[self.map].places[self.goal])))
         self.reached |= distance < self.reach
-        nearness = 1 - distance / (2 * self.half) if self.dense else float(distance < self.reach)
-        return self._picture(), nearness if self.rewarded else 0.0, False, False, self._info(place, angle)
+        return self._picture(), self._pay(distance) if self.rewarded else 0.0, False, False, self._info(place, angle)
+
+    def _pay(self, distance: float) -> float:
+        """For a step that ends at a distance from the goal, in map units."""
+        apart = distance / self.half
+        nearness = 1 - (apart / self.width) ** self.power if self.dense else float(distance < self.reach)
+        return self.peak * nearness
 
     def _look(self) -> tuple[NDArray[np.float64], float]:
         """Takes down the screen; returns place and angle."""

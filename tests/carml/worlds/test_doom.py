@@ -77,7 +77,12 @@ def test_nearness_can_be_paid_and_nothing_at_all(room: DoomRoom) -> None:
         _, reward, *_, info = room.step(0)
         distance = np.hypot(*(info["position"] * 256 - AHEAD.places[0]))
         assert reward == pytest.approx((1 - distance / 512) * rewarded)
-    room.dense, room.rewarded = False, True
+    room.dense, room.rewarded = True, True
+    room.peak, room.width, room.power = 0.25, 0.5, 2.0
+    _, reward, *_, info = room.step(0)
+    distance = np.hypot(*(info["position"] - AHEAD.places[0] / 256))
+    assert reward == pytest.approx(0.25 * (1 - 4 * distance**2))
+    room.dense, room.peak, room.width, room.power = False, 1.0, 2.0, 1.0
 
 
 def test_pictures_show_the_room(room: DoomRoom) -> None:
@@ -189,6 +194,8 @@ def test_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
         DoomRoomWorld(objects=["barrel"] * 60)
     with pytest.raises(InputError, match="maps is 0"):
         DoomRoomWorld(maps=0)
+    with pytest.raises(InputError, match="width is 0"):
+        DoomRoomWorld(dense=True, width=0)
     for package in ("vizdoom", "omg"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
