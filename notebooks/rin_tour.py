@@ -26,11 +26,11 @@ import matplotlib.pyplot as plt
 import timm
 import torch
 from lightning.pytorch import Trainer
-from timm.optim import Muon
 
 from lightning_binding.callbacks import EMA
 from lightning_binding.data import EmojiDataModule
 from lightning_binding.images import make_grid
+from lightning_binding.optim import Muon
 from lightning_binding.pretrained import load_pretrained
 from lightning_binding.rin import cost, samplers, schedules
 from lightning_binding.rin.attention import record_attention

@@ -1,7 +1,6 @@
 """What the benchmarks of CARML make of logs and of turns; the runs themselves are too long for a test."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,20 @@ def log(folder: Path, rows: list[str]) -> str:
     return str(folder)
 
 
-def test_transfer_and_samples_are_read_from_logs(tmp_path: Path) -> None:
+def test_transfer_and_samples_are_read_from_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import carml_quickstart
+
     curriculum = log(tmp_path / "c", ["0,15,5000,", "0,15,,0.25", "1,31,10000,", "1,31,,0.5"])
     start = log(tmp_path / "v", ["0,0,,0.0375"])
     quick = log(tmp_path / "f", ["4,79,25600,", "4,79,,0.5", "9,159,51200,", "9,159,,0.82"])
     slow = log(tmp_path / "r", ["4,79,25600,", "4,79,,0.1", "9,159,51200,", "9,159,,0.79"])
     out = tmp_path / "found.json"
-    command = [sys.executable, str(BENCHMARKS / "carml_quickstart.py"), "--curriculum", curriculum, "--start", start]
+    command = ["benchmarks/carml_quickstart.py", "--curriculum", curriculum, "--start", start]
     command += ["--finetune", quick, "--rnd_finetune", slow, "--out", str(out)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    monkeypatch.setattr(sys, "argv", command)
+    carml_quickstart.main()
     result: dict[str, Any] = json.loads(out.read_text())
     assert result["transfer"] == {"curriculum": [[0.25, 0.5]]}
     assert result["transfer_at_start"] == [0.0375]
@@ -38,7 +42,7 @@ def test_transfer_and_samples_are_read_from_logs(tmp_path: Path) -> None:
     assert result["curves"]["rnd_finetune"] == [[[25600, 0.1], [51200, 0.79]]]
     assert str(tmp_path) not in json.dumps(result)
     assert {"command", "date", "processor"} <= set(result["machine"])
-    assert "| finetune | 51,200 |\n| rnd_finetune | more than 51,200 |" in run.stdout
+    assert "| finetune | 51,200 |\n| rnd_finetune | more than 51,200 |" in capsys.readouterr().out
 
 
 def test_agents_are_there_before_they_are_gone_on_from(tmp_path: Path) -> None:

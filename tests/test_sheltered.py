@@ -11,12 +11,15 @@ from types import FrameType
 import pytest
 from forks import Fork
 
+from lightning_binding import sheltered as module
 from lightning_binding.sheltered import STOPS, sheltered
 
-HANGING = """
-import multiprocessing, time
-from lightning_binding.sheltered import sheltered
-with sheltered():
+HANGING = f"""
+import importlib.util, multiprocessing, time
+spec = importlib.util.spec_from_file_location("module", {module.__file__!r})  # without the package, which imports torch
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+with module.sheltered():
     multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True).start()
 print("end", flush=True)
 """

@@ -43,23 +43,27 @@ def fake(tmp_path: Path) -> Path:
     return tmp_path / "torchvision" / "__init__.py"
 
 
-def test_everything_imports_after_the_package() -> None:
-    code = """
+@pytest.fixture(scope="module")
+def guarded() -> subprocess.CompletedProcess[str]:
+    """All that a method needs, in a new process; it prints whether the guard had anything to do."""
+    return python("""
 import lightning_binding, timm, torchmetrics.image.fid, torch_fidelity, lightning.pytorch, torchvision, torch
 from torchvision.transforms import v2
 small = v2.Resize(2, antialias=True)(torch.arange(16.).reshape(1, 4, 4))
 assert small.shape == (1, 2, 2)
 assert timm.create_model("resnet18", num_classes=2).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
 assert torchvision.utils.make_grid(torch.zeros(4, 3, 2, 2)).shape[0] == 3
-"""
-    result = python(code)
-    assert result.returncode == 0, result.stderr
+from lightning_binding import _torchvision
+print(_torchvision._library is not None)
+""")
 
 
-def test_guard_is_needed_here_and_knows_it() -> None:
-    alone = python("import torchvision")
-    guarded = python("from lightning_binding import _torchvision; print(_torchvision._library is not None)")
+def test_everything_imports_after_the_package(guarded: subprocess.CompletedProcess[str]) -> None:
     assert guarded.returncode == 0, guarded.stderr
+
+
+def test_guard_is_needed_here_and_knows_it(guarded: subprocess.CompletedProcess[str]) -> None:
+    alone = python("import torchvision")
     needed = alone.returncode != 0
     assert guarded.stdout.strip() == str(needed)
     if needed:

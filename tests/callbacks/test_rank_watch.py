@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.utils.data import DataLoader
 
 from lightning_binding import InputError
-from lightning_binding.callbacks import RankWatch
+from lightning_binding.callbacks import RankWatch, rank_progress
 from lightning_binding.fully_sharded import FullySharded
 
 TIMEOUT = 4.0
@@ -102,17 +103,16 @@ def test_rank_0_hangs() -> None:
     assert f"rank 0 did not come with its loss at step 2 within {TIMEOUT:g} s" in text, text
 
 
-@pytest.mark.parametrize("culprit", [0, 1])
-@pytest.mark.parametrize(
-    ("what", "sharded"),
-    [
-        ("asleep in backward", False),
-        ("asleep", True),
-        ("asleep within", True),
-        ("asleep in backward", True),
-    ],
-)
-def test_a_hang_where_the_others_wait_in_a_collective(what: str, culprit: int, sharded: bool) -> None:
+def cases() -> list[Any]:
+    """Every place with either rank; the default run has one of each kind, as all of them are waiting."""
+    places = [("asleep in backward", False), ("asleep", True), ("asleep within", True), ("asleep in backward", True)]
+    default = {("asleep in backward", False, 0), ("asleep within", True, 1)}
+    each = [(*place, culprit) for place in places for culprit in (0, 1)]
+    return [pytest.param(*case, marks=[] if case in default else [pytest.mark.long]) for case in each]
+
+
+@pytest.mark.parametrize(("what", "sharded", "culprit"), cases())
+def test_a_hang_where_the_others_wait_in_a_collective(what: str, sharded: bool, culprit: int) -> None:
     """In a hook of the backward pass, and anywhere in a sharded network; the rank that hangs says where, and ends."""
     text, hung = named(what, culprit, sharded, batches=3)
     try:
@@ -127,8 +127,9 @@ def test_a_hang_where_the_others_wait_in_a_collective(what: str, culprit: int, s
         hung.close()
 
 
-def test_a_rank_that_stands_still() -> None:
+def test_a_rank_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of rank 0 is stopped, and with it what the others ask about each other."""
+    monkeypatch.setattr(rank_progress, "PATIENCE", 2.0)
     first, second = both("asleep in backward", 0)
     try:
         deadline = time.monotonic() + 60

@@ -103,6 +103,12 @@ def saved(module: CARML, organised: int = 1) -> dict[str, Any]:
     return checkpoint
 
 
+@pytest.fixture(scope="module")
+def states() -> dict[int, dict[str, Any]]:
+    """Checkpoints after one, five, and ninety-nine fits."""
+    return {organised: saved(carml(), organised) for organised in (1, 5, 99)}
+
+
 @pytest.mark.parametrize(
     ("option", "becomes"),
     [
@@ -127,13 +133,12 @@ def saved(module: CARML, organised: int = 1) -> dict[str, Any]:
         ("init_from", "is not used, as the weights are the checkpoint's"),
     ],
 )
-def test_what_becomes_of_an_option(option: str, becomes: str | None) -> None:
-    module, checkpoint = carml(), saved(carml())
-    assert module.when_resumed(option, checkpoint) == becomes
+def test_what_becomes_of_an_option(option: str, becomes: str | None, states: dict[int, dict[str, Any]]) -> None:
+    module = carml()
+    assert module.when_resumed(option, states[1]) == becomes
     if becomes == NEXT_FIT:
-        done = saved(carml(), organised=5)
-        assert module.when_resumed(option, done) == "is not used, as all organise steps are done"
-    assert carml(organise_steps=None).when_resumed("scaffold.components", saved(carml(), 99)) == NEXT_FIT
+        assert module.when_resumed(option, states[5]) == "is not used, as all organise steps are done"
+    assert carml(organise_steps=None).when_resumed("scaffold.components", states[99]) == NEXT_FIT
 
 
 def test_before_the_first_fit_all_is_used() -> None:

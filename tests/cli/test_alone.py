@@ -180,6 +180,7 @@ def test_ranks_that_are_forks() -> None:
     assert not list(Path().rglob(NAME))
 
 
+@pytest.mark.long
 def test_ranks_that_lightning_starts() -> None:
     """Nor are programs that the first one starts."""
     Path("run.py").write_text("import toys, sys; from lightning_binding.cli import main; main(sys.argv[1:])")
