@@ -10,10 +10,14 @@ import atexit
 import multiprocessing
 import multiprocessing.util  # its own end of children is registered before the one below, and so runs after it
 import signal
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 
 STOPS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_children: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
 
 
 @contextmanager
@@ -21,18 +25,23 @@ def sheltered() -> Iterator[None]:
     """Processes that are started inside never get SIGTERM, SIGUSR1 or SIGUSR2.
 
     The signals are blocked meanwhile, which children inherit, and theirs stay so. One that comes meanwhile is not lost:
-    another thread hears it, or this one at the end. Such children end by `kill`, or because their parent is gone.
+    another thread hears it, or this one at the end. Such children end by `kill`, or because their parent is gone, not
+    by `terminate`, a SIGTERM. What they start inherits it, and so does all that a fork server starts later which was
+    started inside.
     """
+    resource_tracker.ensure_running()  # to start it, inside, would unblock SIGTERM
+    others = set(multiprocessing.active_children())
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _children.update(set(multiprocessing.active_children()) - others)
 
 
 @atexit.register
 def _end_children() -> None:
     """`multiprocessing` ends daemons by SIGTERM, and waits: for ever, for those that do not hear it."""
-    for child in multiprocessing.active_children():
+    for child in set(_children) & set(multiprocessing.active_children()):
         if child.daemon:
             child.kill()

@@ -78,6 +78,12 @@ def test_a_process_does_not_wait_for_one_that_hangs() -> None:
     assert (result.returncode, result.stdout) == (0, "end\n"), result.stderr
 
 
+def test_what_others_started_is_left_to_them() -> None:
+    code = HANGING.replace('print("end"', 'pool = multiprocessing.get_context("fork").Pool(1)\nprint("end"')
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stdout) == (0, "end\n"), result.stderr
+
+
 def test_without_shelter_the_group_dies() -> None:
     """The tests above would show nothing if a signal to a group reached the leader alone."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import threading
 import time
@@ -13,6 +12,8 @@ import torch.distributed as dist
 
 PATIENCE = 10.0
 """Seconds that the store of the process group may take for an answer."""
+SILENCES = 3
+"""Questions in a row that the store leaves unanswered where it stands still, and is not only slow."""
 _ENDS = "ends"
 
 
@@ -29,7 +30,8 @@ class RankProgress(threading.Thread):
     Args:
         timeout: Seconds in one place after which this rank asks whether another is behind.
         overdue: Called from the thread with the ranks that are behind (None where the store does not answer, which rank
-            0 keeps), and whether this one is among them.
+            0 or torchrun keeps; none of them where the store is gone, as another rank has ended the run), and whether
+            this one is among them.
     """
 
     def __init__(self, timeout: float, overdue: Callable[[list[int] | None, bool], None]) -> None:
@@ -45,6 +47,7 @@ class RankProgress(threading.Thread):
         self._passed, self._watched = 0, False
         self._question: threading.Thread | None = None
         self._told: list[int] = []
+        self._gone = False
         self._tell()
 
     def passes(self, watched: bool) -> None:
@@ -74,10 +77,10 @@ class RankProgress(threading.Thread):
 
     def run(self) -> None:
         """Looks around, some ten times in the timeout."""
-        since = time.monotonic()
+        since, silences = time.monotonic(), 0
         while not self._done.wait(self._interval):
             if self._here() != self._told:
-                since = time.monotonic()
+                since, silences = time.monotonic(), 0
                 self._ask(self._tell)
             if not self._watched:
                 since = time.monotonic()
@@ -87,7 +90,13 @@ class RankProgress(threading.Thread):
                 self._speak(ended)
             elif time.monotonic() - since >= self._timeout:
                 found = self.behind()
-                if found != [] and self._here() == self._told and self._watched:
+                if self._here() != self._told or not self._watched:
+                    continue
+                if self._gone:
+                    self._speak([])
+                elif found == []:
+                    since = time.monotonic()  # nobody waits for anybody: there is no hurry to ask again
+                elif found or (silences := silences + 1) >= SILENCES:
                     self._ask(functools.partial(self._end, found))
                     self._speak(found)
 
@@ -119,12 +128,15 @@ class RankProgress(threading.Thread):
     def _ask(self, question: Callable[[], Any]) -> Any:
         """What the store answers; None if it does not, as when the process or the machine of rank 0 stands still."""
         if self._question is not None and self._question.is_alive():
+            self._question.join(PATIENCE)
             return None
         answers: list[Any] = []
 
         def ask() -> None:
-            with contextlib.suppress(RuntimeError):  # the connection is closed
+            try:
                 answers.append(question())
+            except RuntimeError:  # the connection is closed, as its other end has ended
+                self._gone = True
 
         self._question = threading.Thread(target=ask, daemon=True)
         self._question.start()

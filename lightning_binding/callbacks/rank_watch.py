@@ -130,11 +130,13 @@ class RankWatch(Callback):
         step, rank = trainer.global_step, trainer.global_rank
         if own:
             text = f"this rank, {rank}, hangs at step {step}: the others waited for {self.timeout:g} s. It stands here:"
-        else:
+        elif ranks == []:
             text = (
-                f"{_named(ranks)} did not come on in the forward or backward pass at step {step} within "
-                f"{self.timeout:g} s, so the run ends: {GO_ON}"
+                f"the run was ended by another rank; this one, {rank}, waits at step {step} for what does not come. "
+                "The log of the first that ended says why."
             )
+        else:
+            text = f"{_named(ranks)} did not come on at step {step} within {self.timeout:g} s, so the run ends: {GO_ON}"
         with contextlib.suppress(OSError):  # nobody may be listening any more
             os.write(2, f"\n{text}\n".encode())
             if own:

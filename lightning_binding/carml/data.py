@@ -146,7 +146,8 @@ class TrialsDataModule(LightningDataModule):
 
     def when_resumed(self, option: str, state: dict[str, Any]) -> str | None:
         """What becomes of an option that was another one when a state was made; see `BindingModule.when_resumed`."""
-        return "is used in evaluation alone, as random states go on" if option == "seed" else None
+        begun = any(rank["collector"]["envs"] is not None for rank in state.get("ranks", []))
+        return "is used in evaluation alone, as random states go on" if option == "seed" and begun else None
 
     def teardown(self, stage: str) -> None:
         """Closes the environments."""

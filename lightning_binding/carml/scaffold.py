@@ -234,8 +234,10 @@ class Scaffold:
             return RANDOM
         if state["mixture"] is None:
             return None
-        if name == "held_out" or (name in ("components", "candidates") and self.candidates):
+        if self.candidates and name in ("held_out", "components", "candidates"):
             return CHOSEN
+        if name in ("held_out", "mean_over_time"):  # nothing to choose from; what is asked of a mixture at any time
+            return None
         if name in ("", "features"):
             self._restore_features(state)
         if inner.startswith("encoder"):

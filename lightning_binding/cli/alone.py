@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from lightning_binding.cli.runs import folder_of
-from lightning_binding.holding import held
+from lightning_binding.holding import LEASE, held
 from lightning_binding.metric_log import MetricLog
 from lightning_binding.together import decided_by_first
 
@@ -76,8 +76,10 @@ class Alone(Callback):
         """
         callbacks = trainer.checkpoint_callbacks
         self._unplaced = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.dirpath is None]
-        counted = trainer.world_size > 1 and not isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
-        if Path(trainer.default_root_dir).exists() or not counted:
+        ranks_count_folders = trainer.world_size > 1 and not isinstance(
+            trainer.strategy.launcher, _MultiProcessingLauncher
+        )
+        if Path(trainer.default_root_dir).exists() or not ranks_count_folders:
             self._take(trainer)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -94,7 +96,8 @@ class Alone(Callback):
         Raises:
             InputError: As for the run's.
         """
-        places = [folder_of(Path(each.dirpath) / "any") for each in self._unplaced if each.dirpath is not None]
+        paths = [str(each.dirpath) for each in self._unplaced if each.dirpath is not None]
+        places = [folder_of(Path(path) / "any") for path in paths if "://" not in path]
         decided_by_first(lambda: self._hold(trainer, *places))
 
     def release(self) -> None:
@@ -104,13 +107,14 @@ class Alone(Callback):
 
     def _take(self, trainer: Trainer) -> None:
         """The run's folder, if it is the run's: those of other loggers are not known yet, and theirs are many."""
-        if self.resumed or not trainer.loggers or any(isinstance(logger, MetricLog) for logger in trainer.loggers):
+        ours = not trainer.loggers or any(isinstance(logger, MetricLog) for logger in trainer.loggers)
+        if (self.resumed or ours) and "://" not in str(trainer.default_root_dir):
             self._hold(trainer, Path(trainer.default_root_dir))
 
     def _hold(self, trainer: Trainer, *folders: Path) -> None:
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         for folder in folders:
-            if "://" not in str(folder) and folder.absolute() not in self._folders:
-                self._held.enter_context(held(folder, OPTION, ADVICE))
+            if folder.absolute() not in self._folders:
+                self._held.enter_context(held(folder, OPTION, ADVICE, LEASE))
                 self._folders.append(folder.absolute())

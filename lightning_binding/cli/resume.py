@@ -95,7 +95,11 @@ def run_to_resume(resume: str, ckpt_path: str | None, base: Path) -> str | None:
 
 
 def checkpoint_differences(
-    checkpoint: Mapping[str, Any], path: str, model_config: Mapping[str, Any], model: LightningModule
+    checkpoint: Mapping[str, Any],
+    path: str,
+    model_config: Mapping[str, Any],
+    model: LightningModule,
+    resumed: bool = True,
 ) -> list[Difference]:
     """The model's settings that differ from those in the checkpoint.
 
@@ -104,6 +108,7 @@ def checkpoint_differences(
         path: Its file, for the message.
         model_config: The model's part of the configuration, `{class_path, init_args}`.
         model: The model, whose weights must have the names and shapes of the checkpoint's.
+        resumed: Whether training goes on, so that the model is asked what becomes of its options.
 
     Raises:
         InputError: If the checkpoint's weights, or other states of it, do not fit the model.
@@ -113,7 +118,7 @@ def checkpoint_differences(
     given = {"_class_path": model_config["class_path"], **model_config.get("init_args", {})}
     names = {"_class_path": "model.class_path"}
     return [
-        difference.asked(model, "model.init_args.", checkpoint)
+        difference.asked(model, "model.init_args.", checkpoint) if resumed else difference
         for name in stored
         if name in given
         for difference in _differences(names.get(name, f"model.init_args.{name}"), stored[name], given[name])

@@ -124,10 +124,11 @@ class BindingCLI(LightningCLI):
         path, differences = self.config.ckpt_path, []
         if path is not None and Path(path).is_file():
             checkpoint = read_checkpoint(path)
-            differences = checkpoint_differences(checkpoint, path, self.config_dump["model"], self.model)
+            fits = self.stage == "fit"
+            differences = checkpoint_differences(checkpoint, path, self.config_dump["model"], self.model, fits)
             if told := of_the_average(checkpoint, self.stage, self.trainer.callbacks):  # type: ignore[attr-defined]
                 rank_zero_info(told)
-            if self.stage == "fit":
+            if fits:
                 for sentence in run_differences(path, self.config_dump, self.datamodule, checkpoint):
                     rank_zero_info(sentence)
         for difference in differences:

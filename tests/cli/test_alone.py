@@ -16,8 +16,9 @@ import toys
 from forks import Fork
 from launching import free_port
 
+from lightning_binding import InputError
 from lightning_binding.cli import main
-from lightning_binding.holding import NAME
+from lightning_binding.holding import NAME, held
 
 TOY = ["--model=ToyModel", "--data=ToyData", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 TOY += ["--trainer.max_epochs=2", "--trainer.callbacks+=RotatingCheckpoint", "--trainer.callbacks.every_n_steps=1"]
@@ -193,6 +194,39 @@ def test_ranks_that_lightning_starts() -> None:
     assert result.returncode == 0, result.stderr
     assert Path("out/checkpoints/step=2.ckpt").exists()
     assert not list(Path().rglob(NAME))
+
+
+def test_once_in_a_process(tmp_path: Path) -> None:
+    """The system's locks do not keep a process from itself."""
+    again = pytest.raises(InputError, match="by this very process: wait for it, or")
+    with held(tmp_path, "--out", "or not."), again, held(tmp_path, "--out", "or not."):
+        pass
+    with held(tmp_path, "--out", "or not."):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_of_a_machine_that_died_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    """A file system that frees it after two refusals."""
+    (tmp_path / NAME).write_text("process 7 on another, since yesterday")
+    answers = [OSError(errno.EAGAIN, "taken")] * 2
+    lockf = fcntl.lockf
+
+    def late(file: int, how: int) -> None:
+        if answers:
+            raise answers.pop()
+        lockf(file, how)
+
+    monkeypatch.setattr(fcntl, "lockf", late)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with held(tmp_path, "--out", "or not.", lease=100.0):
+        assert [line for line in told if "is held by process 7 on another, since yesterday: waiting" in line]
+    answers.append(OSError(errno.EAGAIN, "taken"))
+    (tmp_path / NAME).write_text("process 7 on another, since yesterday")
+    with pytest.raises(InputError, match="written by process 7 on another"), held(tmp_path, "--out", "or not."):
+        pass
 
 
 def test_a_file_system_without_locks(monkeypatch: pytest.MonkeyPatch) -> None:

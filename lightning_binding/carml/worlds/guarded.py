@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from multiprocessing import resource_tracker
 from typing import Any
 
 import gymnasium
@@ -47,7 +46,6 @@ class GuardedVecEnv(SubprocVecEnv):
         if "forkserver" in multiprocessing.get_all_start_methods():  # imports once what all processes need
             multiprocessing.set_forkserver_preload([TrialEnv.__module__])
         self._generator = np.random.default_rng()
-        resource_tracker.ensure_running()  # its start would end the shelter
         with sheltered():
             super().__init__(self.makers)
         self.remotes, self.work_remotes = list(self.remotes), list(self.work_remotes)
