@@ -32,6 +32,9 @@ class RankProgress(threading.Thread):
         overdue: Called from the thread with the ranks that are behind (None where the store does not answer, which rank
             0 or torchrun keeps; none of them where the store is gone, as another rank has ended the run), and whether
             this one is among them.
+
+    Attributes:
+        gone: Whether the store is gone, as it is when another rank has ended the run.
     """
 
     def __init__(self, timeout: float, overdue: Callable[[list[int] | None, bool], None]) -> None:
@@ -47,7 +50,7 @@ class RankProgress(threading.Thread):
         self._passed, self._watched = 0, False
         self._question: threading.Thread | None = None
         self._told: list[int] = []
-        self._gone = False
+        self.gone = False
         self._tell()
 
     def passes(self, watched: bool) -> None:
@@ -92,7 +95,7 @@ class RankProgress(threading.Thread):
                 found = self.behind()
                 if self._here() != self._told or not self._watched:
                     continue
-                if self._gone:
+                if self.gone:
                     self._speak([])
                 elif found == []:
                     since = time.monotonic()  # nobody waits for anybody: there is no hurry to ask again
@@ -136,7 +139,7 @@ class RankProgress(threading.Thread):
             try:
                 answers.append(question())
             except RuntimeError:  # the connection is closed, as its other end has ended
-                self._gone = True
+                self.gone = True
 
         self._question = threading.Thread(target=ask, daemon=True)
         self._question.start()

@@ -123,7 +123,8 @@ class RankWatch(Callback):
         if found:
             return f"rank {found[1].strip()}"
         ranks = None if self._progress is None else self._progress.behind()
-        return _named(ranks) if ranks != [] else "a rank (rank 0 says which)"
+        gone = self._progress is not None and self._progress.gone
+        return "a rank (rank 0 says which)" if gone or ranks == [] else _named(ranks)
 
     def _give_up(self, trainer: Trainer, ranks: list[int] | None, own: bool) -> None:
         """Ends this process from the thread, since the training waits where no exception reaches it."""
