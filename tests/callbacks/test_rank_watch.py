@@ -125,6 +125,7 @@ def test_a_hang_where_the_others_wait_in_a_collective(what: str, sharded: bool, 
         hung.close()
 
 
+@pytest.mark.long
 def test_a_rank_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of rank 0 is stopped, and with it what the others ask about each other."""
     monkeypatch.setattr(rank_progress, "PATIENCE", 2.0)

@@ -79,6 +79,7 @@ trainer:
 """
 
 
+@pytest.mark.long
 def test_ddp_with_the_callbacks_of_the_recipes(toy: Path) -> None:
     """A rank that does more than the others must not ask them for anything meanwhile: they would not answer.
 

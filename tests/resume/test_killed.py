@@ -77,7 +77,9 @@ def check(name: str, folder: Path, shards: Path, kills: int, seed: int, options:
     assert len(list((folder / "killed" / "checkpoints").iterdir())) <= 2
 
 
-@pytest.mark.parametrize(("name", "seed"), [("rin", 2), ("crw", 3), ("carml", 4), ("shards", 1)])
+@pytest.mark.parametrize(
+    ("name", "seed"), [("rin", 2), ("crw", 3), ("carml", 4), pytest.param("shards", 1, marks=pytest.mark.long)]
+)
 def test_killed_run_ends_as_one_that_was_not(name: str, seed: int, tmp_path: Path, shards: Path) -> None:
     """Three deaths each, of kinds that begin with that of the seed: each method dies while it writes a checkpoint."""
     check(name, tmp_path, shards, kills=3, seed=seed, options=SHORT.get(name, ()))
