@@ -23,7 +23,8 @@ class RankProgress(threading.Thread):
     How far a rank is are two numbers that only grow: the places of the training loop that it has passed, and the
     collectives of the process group that it has entered. Who waits in a collective has entered one more than who does
     not come, be it in the forward pass of a sharded network or in the backward pass. The thread goes on while the
-    training waits, and asks the store of the process group, which answers as long as the process of rank 0 lives.
+    training waits, and asks the store of the process group, which answers as long as the process that keeps it lives:
+    that of rank 0, or torchrun.
 
     Where all are equally far, nobody waits for anybody: they may be slow together, as in a first step that compiles.
 
