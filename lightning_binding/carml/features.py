@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_binding.carml.encoders import MLP, Encoder, default_encoder
-from lightning_binding.carml.scaffold import BATCH, LEAST_DEVIATION, Features
+from lightning_binding.carml.plain_features import BATCH, LEAST_DEVIATION, Features
 from lightning_binding.errors import InputError
 from lightning_binding.weights import shape_difference
 

@@ -98,6 +98,13 @@ class GaussianMixture:
         """The mixture with all means moved by `shift` (d,)."""
         return replace(self, means=self.means + shift)
 
+    def blurred(self, noise: float) -> Self:
+        """The density of states that are seen through noise: all covariances plus `noise` times the identity."""
+        if self.scale.ndim == 2:
+            return replace(self, scale=(self.scale.square() + noise).sqrt())
+        identity = torch.eye(self.means.shape[1], dtype=self.scale.dtype, device=self.scale.device)
+        return replace(self, scale=torch.linalg.cholesky(self.scale @ self.scale.mT + noise * identity))
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """The mixture on another device, or of another type of numbers."""
         return replace(self, **{name: value.to(device, dtype) for name, value in self.tensors().items()})

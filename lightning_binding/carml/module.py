@@ -234,5 +234,6 @@ class CARML(MetaRL):
 
 def _told(fit: ScaffoldFit) -> dict[str, float]:
     """What is logged about a fit."""
-    values = {"objective": fit.objective[-1], "kept": fit.kept, "iterations": float(len(fit.objective) - 1), **fit.told}
+    values = {"objective": fit.objective[-1], "kept": fit.kept, "iterations": float(len(fit.objective) - 1)}
+    values |= {"noise": fit.noise, **fit.told}
     return {f"organise/{name}": value for name, value in values.items()}

@@ -8,16 +8,17 @@ telling the clusters apart, then the mixture is fitted to them,
 and its densities of single states make the reward. Features are standardised, so that densities have a scale.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lightning_binding.carml.calibration import calibrated_noise
 from lightning_binding.carml.covariance import Covariance, FullCovariance
 from lightning_binding.carml.em import MixtureFit, fit_mixture
 from lightning_binding.carml.matching import match_components
 from lightning_binding.carml.mixture import GaussianMixture
+from lightning_binding.carml.plain_features import BATCH, LEAST_DEVIATION, Features
 from lightning_binding.carml.selection import choose_components
 from lightning_binding.errors import InputError
 from lightning_binding.together import decided_by_first, gather_rows
@@ -25,46 +26,6 @@ from lightning_binding.together import decided_by_first, gather_rows
 NEXT_FIT = "is used from the next fit of the scaffold on"
 CHOSEN = "is not used, as the first fit has chosen the number of tasks"
 RANDOM = "is not used, as the random states of the checkpoint go on"
-LEAST_DEVIATION = 1e-3  # of a feature; one that hardly varies would otherwise be blown up
-BATCH = 1024  # observations that are encoded at a time
-
-
-class Features(nn.Module):
-    """What the mixture models of an observation; this one takes the numbers as they are.
-
-    A subclass overrides `forward`, and `learn` if there is something to learn.
-    """
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """Features (M, d), in float, of observations (M, ...)."""
-        return observations.flatten(1).float()
-
-    def learn(
-        self, trajectories: Tensor, cluster: Callable[[Tensor], Tensor], generator: torch.Generator
-    ) -> dict[str, float]:
-        """Improves the features on trajectories.
-
-        Args:
-            trajectories: Observations, (N, T, ...).
-            cluster: From features (N, T, d) to a label of each state, (N, T), the same throughout a trajectory.
-            generator: Source of random numbers, on the CPU.
-
-        Returns:
-            What there is to tell, such as losses.
-        """
-        return {}
-
-    def description(self) -> dict[str, Any]:
-        """What `restore` needs, as plain data and tensors on the CPU."""
-        return {name: value.cpu() for name, value in self.state_dict().items()}
-
-    def restore(self, description: dict[str, Any]) -> None:
-        """Takes up a description.
-
-        Raises:
-            InputError: If it is of other features than these.
-        """
-        self.load_state_dict(description)
 
 
 class ScaffoldFit(NamedTuple):
@@ -74,12 +35,14 @@ class ScaffoldFit(NamedTuple):
         objective: Mean log-likelihood (or tempered free energy) of a trajectory over the iterations of EM, in nats.
         kept: Share of the trajectories that stay with their task, matched to those of the fit before; 1 at the first.
         reseeded: Iterations in which an empty component was seeded again.
+        noise: Variance of the noise through which states are judged; 0 if the scaffold is not `calibrated`.
         told: What there is to tell of the learning of features.
     """
 
     objective: list[float]
     kept: float
     reseeded: list[int]
+    noise: float
     told: dict[str, float]
 
 
@@ -101,6 +64,8 @@ class Scaffold:
         restarts: Fits from different k-means of which the best is kept, where k-means is started with.
         iterations: Most iterations of EM.
         seed: Of all random numbers.
+        calibrated: Judge single states through as much noise as makes the mixture as sure of their tasks as it may be
+            (`lightning_binding.carml.calibration`); trajectories are told apart as the mixture was fitted.
 
     Raises:
         InputError: If a number is not positive.
@@ -119,6 +84,7 @@ class Scaffold:
         restarts: int = 3,
         iterations: int = 100,
         seed: int = 0,
+        calibrated: bool = False,
     ) -> None:
         for name, value in {"components": components, "restarts": restarts, "iterations": iterations}.items():
             if value < 1:
@@ -127,10 +93,11 @@ class Scaffold:
         self.covariance, self.mean_over_time, self.state_level = covariance, mean_over_time, state_level
         self.candidates, self.held_out, self.warm_start = candidates, held_out, warm_start
         self.restarts, self.iterations, self.seed = restarts, iterations, seed
+        self.calibrated = calibrated
         self.network = features or Features()
         self.generator = torch.Generator().manual_seed(seed)
         self.device = torch.device("cpu")
-        self._mixture: GaussianMixture | None = None
+        self._take(None, 0.0)
         self._mean, self._std, self._axes = torch.zeros(1), torch.ones(1), 0
 
     @property
@@ -155,7 +122,7 @@ class Scaffold:
         self.device = torch.device(device)
         self.network.to(self.device)
         self._mean, self._std = self._mean.to(self.device), self._std.to(self.device)
-        self._mixture = None if self._mixture is None else self._mixture.to(self.device)
+        self._take(None if self._mixture is None else self._mixture.to(self.device), self.noise)
         return self
 
     def fit(self, trajectories: Tensor) -> ScaffoldFit:
@@ -179,13 +146,11 @@ class Scaffold:
 
     def log_likelihood(self, states: Tensor) -> Tensor:
         """Log q(s|k) of observations (..., *shape): (..., K), in nats of the standardised features."""
-        mixture = self.mixture
-        lead = states.shape[: states.ndim - self._axes]
-        return mixture.log_likelihood(self.embed(states.reshape(-1, *states.shape[len(lead) :]))).reshape(*lead, -1)
+        return self._judge(self._of_states, states)
 
     def log_posterior(self, trajectories: Tensor) -> Tensor:
         """Log q(z|tau) of trajectories (..., T, *shape): (..., K), by the rule that was fitted with."""
-        each = self.log_likelihood(trajectories)
+        each = self._judge(self._mixture, trajectories)
         whole = each.mean(-2) if self.mean_over_time else each.sum(-2)
         return (whole + self.log_prior).log_softmax(-1)
 
@@ -203,6 +168,7 @@ class Scaffold:
         mixture = None if self._mixture is None else self._mixture.to("cpu").tensors()
         return {
             "mixture": mixture,
+            "noise": self.noise,
             "mean": self._mean.cpu(),
             "std": self._std.cpu(),
             "axes": self._axes,
@@ -218,7 +184,8 @@ class Scaffold:
             InputError: If its tasks are of other features.
         """
         self._restore_features(state)
-        self._mixture = None if state["mixture"] is None else GaussianMixture(**state["mixture"])
+        mixture = None if state["mixture"] is None else GaussianMixture(**state["mixture"])
+        self._take(mixture, float(state.get("noise", 0.0)))  # older states have none
         self._mean, self._std, self._axes = state["mean"], state["std"], int(state["axes"])
         self.generator.set_state(state["generator"].cpu())
         self.to(self.device)
@@ -254,6 +221,16 @@ class Scaffold:
         if kind in (None, own):
             self.network.restore(state["features"])
 
+    def _take(self, mixture: GaussianMixture | None, noise: float) -> None:
+        """Makes a mixture that of the tasks, with the noise through which it judges single states."""
+        self._mixture, self.noise = mixture, noise
+        self._of_states = mixture.blurred(noise) if mixture is not None and noise > 0 else mixture
+
+    def _judge(self, mixture: GaussianMixture | None, states: Tensor) -> Tensor:
+        mixture = mixture or self.mixture
+        lead = states.shape[: states.ndim - self._axes]
+        return mixture.log_likelihood(self.embed(states.reshape(-1, *states.shape[len(lead) :]))).reshape(*lead, -1)
+
     def _encode(self, observations: Tensor) -> Tensor:
         parts = [self.network(part.to(self.device)) for part in torch.split(observations, BATCH)]
         return torch.cat(parts)
@@ -269,13 +246,14 @@ class Scaffold:
         with torch.no_grad():
             rows = self._rows(self._encode(trajectories.flatten(0, 1)).reshape(*trajectories.shape[:2], -1))
         fit = self._choose(rows) if self.candidates and before is None else self._mix(rows, start)
-        self._mixture, self._axes = fit.mixture, trajectories.ndim - 2
-        if before is None:
-            return ScaffoldFit(fit.objective, 1.0, fit.reseeded, told)
-        heir = match_components(fit.responsibilities, before).to(self.device)
-        self._mixture = fit.mixture.reordered(heir[heir < fit.mixture.components])
-        stays = fit.responsibilities.argmax(-1) == heir[before.argmax(-1)]
-        return ScaffoldFit(fit.objective, float(stays.float().mean()), fit.reseeded, told)
+        noise = calibrated_noise(fit.mixture, rows, fit.responsibilities) if self.calibrated else 0.0
+        mixture, kept, self._axes = fit.mixture, 1.0, trajectories.ndim - 2
+        if before is not None:
+            heir = match_components(fit.responsibilities, before).to(self.device)
+            mixture = fit.mixture.reordered(heir[heir < fit.mixture.components])
+            kept = float((fit.responsibilities.argmax(-1) == heir[before.argmax(-1)]).float().mean())
+        self._take(mixture, noise)
+        return ScaffoldFit(fit.objective, kept, fit.reseeded, noise, told)
 
     def _owners(self, trajectories: Tensor) -> Tensor:
         """Responsibilities of the present tasks for trajectories, (N, K), or for their states, (N * T, K)."""
