@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
-STOPS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # SIGHUP: a terminal that is closed
 _children: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
 
 
 @contextmanager
 def sheltered() -> Iterator[None]:
-    """Processes that are started inside never get SIGTERM, SIGUSR1 or SIGUSR2.
+    """Processes that are started inside never get SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2.
 
     The signals are blocked meanwhile, which children inherit, and theirs stay so. One that comes meanwhile is not lost:
     another thread hears it, or this one at the end. Such children end by `kill`, or because their parent is gone, not
