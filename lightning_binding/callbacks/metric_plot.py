@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 matplotlib.use("Agg")  # no screen is needed
+COLUMNS = 4  # panels in a row
+MANY = 1000  # points beyond which the best place for a legend takes too long to find
 
 
 class MetricPlot(Callback):
@@ -80,18 +82,27 @@ class MetricPlot(Callback):
         if not any(self.history.values()) or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         panels = sorted({name.split("/", 1)[-1] for name in self.history})
-        figure = Figure(figsize=(5 * len(panels), 3.6), layout="constrained")
-        for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            for name in sorted(name for name in self.history if name.split("/", 1)[-1] == panel):
+        columns = min(len(panels), COLUMNS)
+        rows = -(-len(panels) // columns)
+        width, height = 4.4 * columns, 3.2 * rows
+        figure = Figure(figsize=(width, height))
+        # A layout engine would draw everything several times; panels that are alike have the same margins, in inches.
+        figure.subplots_adjust(0.7 / width, 0.5 / height, 1 - 0.2 / width, 1 - 0.4 / height, wspace=0.3, hspace=0.4)
+        for place, panel in enumerate(panels):
+            axis = figure.add_subplot(rows, columns, place + 1)
+            names = sorted(name for name in self.history if name.split("/", 1)[-1] == panel)
+            for name in names:
                 steps, values = zip(*sorted(self.history[name].items()), strict=True)
                 if name.startswith("train/"):
                     axis.plot(steps, self._smooth(values), label=name)
                 else:
                     axis.plot(steps, values, "o-", label=name)
-            axis.set_xlabel("optimizer step")
             axis.set_title(panel)
-            axis.legend()
-            if min(min(points.values()) for name, points in self.history.items() if name.endswith(panel)) > 0:
+            axis.legend(loc="best" if len(steps) < MANY else "upper left")
+            if place >= len(panels) - columns:
+                axis.set_xlabel("optimizer step")
+            shown = [value for name in names for value in self.history[name].values()]
+            if 0 < 10 * min(shown) < max(shown):
                 axis.set_yscale("log")
         path = self._folder / "metrics.png"
         path.parent.mkdir(parents=True, exist_ok=True)
