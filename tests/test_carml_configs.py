@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from recipes import chosen
 
 from lightning_binding.cli import main
 
@@ -24,7 +25,7 @@ NEEDED = {"DoomRoomWorld": "vizdoom", "PusherWorld": "mujoco"}  # the package th
 OF_SKILLS = [name for name in RECIPES if MODELS[name]["class_path"] in ("CARML", "RNDPretraining")]
 
 
-@pytest.mark.parametrize("name", OF_META_RL)
+@pytest.mark.parametrize("name", chosen(OF_META_RL))
 def test_recipe_runs(name: str, tmp_path: Path) -> None:
     world = MODELS[name]["init_args"]["world"]["class_path"]
     if world in NEEDED:

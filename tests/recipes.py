@@ -1,0 +1,20 @@
+"""Which recipes the default run goes through: of a family that differs in numbers alone, the first; all with `long`."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+FAMILY = re.compile(r"(rin/noise_scheduling|carml/bandit|carml/mdp)_")
+
+
+def chosen(names: Iterable[str]) -> list[Any]:
+    """Parameters of a test for names of recipes."""
+    parameters, met = [], set()
+    for name in names:
+        family = FAMILY.match(name)
+        again = family is not None and family[1] in met
+        met |= {family[1]} if family else set()
+        parameters.append(pytest.param(name, marks=[pytest.mark.long] if again else []))
+    return parameters
