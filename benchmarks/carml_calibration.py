@@ -76,7 +76,8 @@ def main() -> None:
                 found.append({"features": name, "calibrated": calibrated, "seed": seed, **row})
                 print(found[-1], flush=True)
                 if options.out:
-                    options.out.write_text(json.dumps({"machine": machine(1) | origin(), "fits": found}, indent=1) + "\n")
+                    result = {"machine": machine(1) | origin(), "fits": found}
+                    options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
