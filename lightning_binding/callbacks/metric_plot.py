@@ -16,7 +16,7 @@ MANY = 1000  # points beyond which the best place for a legend takes too long to
 
 
 class MetricPlot(Callback):
-    """Draws every logged metric against the optimizer step, one panel each, as `metrics.png` beside the log.
+    """Draws what is logged as `train/…` or `val/…` against the optimizer step, one panel each, as `metrics.png`.
 
     Training and validation values of one name (`train/loss`, `val/loss`) share a panel. It is written at the end of
     the run and when the run is interrupted.
@@ -97,11 +97,11 @@ class MetricPlot(Callback):
                     axis.plot(steps, self._smooth(values), label=name)
                 else:
                     axis.plot(steps, values, "o-", label=name)
+            shown = [value for name in names for value in self.history[name].values()]
             axis.set_title(panel)
-            axis.legend(loc="best" if len(steps) < MANY else "upper left")
+            axis.legend(loc="best" if len(shown) < MANY else "upper left")
             if place >= len(panels) - columns:
                 axis.set_xlabel("optimizer step")
-            shown = [value for name in names for value in self.history[name].values()]
             if 0 < 10 * min(shown) < max(shown):
                 axis.set_yscale("log")
         path = self._folder / "metrics.png"

@@ -100,6 +100,8 @@ class GaussianMixture:
 
     def blurred(self, noise: float) -> Self:
         """The density of states that are seen through noise: all covariances plus `noise` times the identity."""
+        if noise == 0:
+            return self
         if self.scale.ndim == 2:
             return replace(self, scale=(self.scale.square() + noise).sqrt())
         identity = torch.eye(self.means.shape[1], dtype=self.scale.dtype, device=self.scale.device)

@@ -157,7 +157,8 @@ class CARML(MetaRL):
     def _organisation(self, rollout: Rollout) -> dict[str, float]:
         """How much the states of a rollout tell of tasks, and how far they reach."""
         states = self.adapted_trajectories(rollout).flatten(0, 1)
-        chosen = states[:: max(1, len(states) // LOOKED_AT)].to(self.device)
+        order = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))
+        chosen = states[order[:LOOKED_AT]].to(self.device)  # of all times of an episode
         found = self.scaffold.log_likelihood(chosen), self.scaffold.log_prior
         told = {
             "train/information": float(information(*found).mean()),

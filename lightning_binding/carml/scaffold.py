@@ -224,12 +224,13 @@ class Scaffold:
     def _take(self, mixture: GaussianMixture | None, noise: float) -> None:
         """Makes a mixture that of the tasks, with the noise through which it judges single states."""
         self._mixture, self.noise = mixture, noise
-        self._of_states = mixture.blurred(noise) if mixture is not None and noise > 0 else mixture
+        self._of_states = None if mixture is None else mixture.blurred(noise)
 
     def _judge(self, mixture: GaussianMixture | None, states: Tensor) -> Tensor:
         mixture = mixture or self.mixture
         lead = states.shape[: states.ndim - self._axes]
-        return mixture.log_likelihood(self.embed(states.reshape(-1, *states.shape[len(lead) :]))).reshape(*lead, -1)
+        each = mixture.log_likelihood(self.embed(states.reshape(lead.numel(), *states.shape[len(lead) :])))
+        return each.reshape(*lead, mixture.components)
 
     def _encode(self, observations: Tensor) -> Tensor:
         parts = [self.network(part.to(self.device)) for part in torch.split(observations, BATCH)]

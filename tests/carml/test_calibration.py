@@ -1,4 +1,4 @@
-"""The factor of the covariances at which single states foretell their tasks best."""
+"""The noise through which single states foretell their tasks best."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from lightning_binding.carml.calibration import calibrated_noise
+from lightning_binding.carml.covariance import FullCovariance
 from lightning_binding.carml.mixture import GaussianMixture
 from lightning_binding.carml.reward import task_reward
 from lightning_binding.carml.scaffold import Scaffold
@@ -50,6 +51,21 @@ def test_what_was_made_too_narrow_is_found() -> None:
     least = float(torch.linalg.eigvalsh(mixture.scale @ mixture.scale.mT).min())
     found = calibrated_noise(sharpened(mixture, 0.8 * least), states, owners)
     assert found == pytest.approx(0.8 * least, rel=0.15)  # the states are a sample
+
+
+def test_states_of_all_times_are_looked_at() -> None:
+    """As many trajectories as states that are looked at, of which the first states tell nothing."""
+    mixture, states, owners = known(trajectories=8192, length=4)
+    states[:, 0] = torch.randn(8192, 2)
+    found = calibrated_noise(mixture, states[:, 1:], owners)
+    with_first = calibrated_noise(mixture, states, owners)
+    assert found < with_first < 2  # of the first ones alone, noise would leave nothing
+    assert calibrated_noise(mixture, states[:, :1], owners) > 10
+
+
+def test_a_floor_that_is_almost_none() -> None:
+    flat = torch.randn(200, 6, 2, generator=torch.Generator().manual_seed(0)) @ torch.randn(2, 16)
+    assert Scaffold(4, covariance=FullCovariance(floor=1e-7), calibrated=True).fit(flat).noise >= 0
 
 
 def test_what_is_not_too_sure_stays() -> None:

@@ -123,6 +123,7 @@ def states() -> dict[int, dict[str, Any]]:
         ("scaffold.covariance", NEXT_FIT),
         ("scaffold.covariance.floor", NEXT_FIT),
         ("scaffold.state_level", NEXT_FIT),
+        ("scaffold.calibrated", NEXT_FIT),
         ("scaffold.mean_over_time", None),
         ("scaffold.iterations", NEXT_FIT),
         ("scaffold.features.rounds", NEXT_FIT),
