@@ -1,4 +1,4 @@
-"""Every shipped YAML of meta-RL's worlds (with `long`, see `recipes`) is run through the command line, at a size that nobody notices."""
+"""Every shipped YAML of meta-RL's worlds is run through the command line, small; alike ones with `long` (`recipes`)."""
 
 from pathlib import Path
 
