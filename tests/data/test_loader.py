@@ -65,7 +65,8 @@ def test_a_restart_reads_what_the_run_would_have_read(tmp_path, when, workers):
     saver = ModelCheckpoint(tmp_path / "ckpt", filename="{step}", save_top_k=-1, **when)
     whole = run(tmp_path, workers, [saver], val_check_interval=2 if "every_n_train_steps" in when else None)
     assert len(whole) == EPOCHS * (EXAMPLES // BATCH)
-    for path in sorted((tmp_path / "ckpt").glob("*.ckpt"))[:: 1 + workers]:  # workers take a while to start
+    every = 1 + workers if "every_n_train_steps" in when else 1  # workers take a while to start
+    for path in sorted((tmp_path / "ckpt").glob("*.ckpt"))[::every]:
         step = int(path.stem.split("=")[1])
         rest = run(tmp_path, workers, ckpt_path=path)
         assert rest == {s: seen for s, seen in whole.items() if s >= step}, path
