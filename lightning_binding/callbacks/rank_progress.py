@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Callable
@@ -10,11 +9,13 @@ from typing import Any
 
 import torch.distributed as dist
 
-PATIENCE = 10.0
-"""Seconds that the store of the process group may take for an answer."""
+from lightning_binding.callbacks.rank_news import RankNews
+from lightning_binding.callbacks.rank_store import RankStore
+
 SILENCES = 3
 """Questions in a row that the store leaves unanswered where it stands still, and is not only slow."""
-_ENDS = "ends"
+GRACE = 10.0
+"""Seconds in which a rank may come to the same error as one that has left, and end by itself."""
 
 
 class RankProgress(threading.Thread):
@@ -23,8 +24,7 @@ class RankProgress(threading.Thread):
     How far a rank is are two numbers that only grow: the places of the training loop that it has passed, and the
     collectives of the process group that it has entered. Who waits in a collective has entered one more than who does
     not come, be it in the forward pass of a sharded network or in the backward pass. The thread goes on while the
-    training waits, and asks the store of the process group, which answers as long as the process that keeps it lives:
-    that of rank 0, or torchrun.
+    training waits, and asks the store of the process group.
 
     Where all are equally far, nobody waits for anybody: they may be slow together, as in a first step that compiles.
 
@@ -33,25 +33,27 @@ class RankProgress(threading.Thread):
         overdue: Called from the thread with the ranks that are behind (None where the store does not answer, which rank
             0 or torchrun keeps; none of them where the store is gone, as another rank has ended the run), and whether
             this one is among them.
+        left: Called from the thread, some seconds after another rank has died or left the run by its own error, with
+            who it was and why, if this one is still there.
 
     Attributes:
-        gone: Whether the store is gone, as it is when another rank has ended the run.
+        store: What the ranks tell each other goes through it.
+        news: What ends the run.
     """
 
-    def __init__(self, timeout: float, overdue: Callable[[list[int] | None, bool], None]) -> None:
+    def __init__(
+        self, timeout: float, overdue: Callable[[list[int] | None, bool], None], left: Callable[[str], None]
+    ) -> None:
         super().__init__(name="rank-progress", daemon=True)
         self.rank, self.ranks = dist.get_rank(), range(dist.get_world_size())
-        self._timeout, self._overdue = timeout, overdue
+        self._timeout, self._overdue, self._left = timeout, overdue, left
         self._interval = min(1.0, timeout / 10)
-        # A connection of its own: the process group's may be in use while the training waits.
-        store: Any = dist.distributed_c10d._get_default_store()
-        self._store: Any = dist.distributed_c10d.PrefixStore("rank_progress", store.clone())
+        self.store = RankStore("rank_progress")
+        self.news = RankNews(self.store, self.rank, self.ranks)
         self._group: Any = dist.group.WORLD
         self._done = threading.Event()
         self._passed, self._watched = 0, False
-        self._question: threading.Thread | None = None
         self._told: list[int] = []
-        self.gone = False
         self._tell()
 
     def passes(self, watched: bool) -> None:
@@ -74,34 +76,41 @@ class RankProgress(threading.Thread):
     def behind(self) -> list[int] | None:
         """The ranks that are less far than this one; None where the store does not answer."""
         here = self._here()
-        places = self._ask(lambda: self._store.multi_get([str(rank) for rank in self.ranks]))
+        places = self.store.read_all([str(rank) for rank in self.ranks])
         if places is None:
             return None
-        return [rank for rank, place in zip(self.ranks, places, strict=True) if _numbers(place) < here]
+        return [
+            rank
+            for rank, place in zip(self.ranks, places, strict=True)
+            if [int(number) for number in place.split(",")] < here
+        ]
 
     def run(self) -> None:
         """Looks around, some ten times in the timeout."""
-        since, silences = time.monotonic(), 0
+        since, silences, heard = time.monotonic(), 0, 0.0
         while not self._done.wait(self._interval):
             if self._here() != self._told:
                 since, silences = time.monotonic(), 0
-                self._ask(self._tell)
-            if not self._watched:
+                self._tell()
+            hang, who = self.news.hear()
+            if hang:
+                self._speak(hang)
+            elif who:
+                heard = heard or time.monotonic()
+                if time.monotonic() - heard >= GRACE and not self._done.is_set():
+                    self._left(who)
+            elif not self._watched:
                 since = time.monotonic()
-                continue
-            ended = self._ask(self._ends)
-            if ended:
-                self._speak(ended)
             elif time.monotonic() - since >= self._timeout:
                 found = self.behind()
                 if self._here() != self._told or not self._watched:
                     continue
-                if self.gone:
+                if self.store.gone:
                     self._speak([])
                 elif found == []:
                     since = time.monotonic()  # nobody waits for anybody: there is no hurry to ask again
                 elif found or (silences := silences + 1) >= SILENCES:
-                    self._ask(functools.partial(self._end, found))
+                    self.news.end(found)
                     self._speak(found)
 
     def _speak(self, ranks: list[int] | None) -> None:
@@ -115,38 +124,7 @@ class RankProgress(threading.Thread):
             entered = 0
         return [self._passed, entered]
 
-    def _tell(self) -> bool:
+    def _tell(self) -> None:
         here = self._here()
-        self._store.set(str(self.rank), ",".join(map(str, here)))
-        self._told = here
-        return True
-
-    def _ends(self) -> list[int]:
-        """The ranks for which another one ends the run; none if it goes on."""
-        return _numbers(self._store.get(_ENDS)) if self._store.check([_ENDS]) else []
-
-    def _end(self, ranks: list[int] | None) -> None:
-        """Tells those ranks, and the ones that wait for them as well."""
-        self._store.set(_ENDS, ",".join(map(str, ranks or [0])))
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        """What the store answers; None if it does not, as when the process or the machine of rank 0 stands still."""
-        if self._question is not None and self._question.is_alive():
-            self._question.join(PATIENCE)
-            return None
-        answers: list[Any] = []
-
-        def ask() -> None:
-            try:
-                answers.append(question())
-            except RuntimeError:  # the connection is closed, as its other end has ended
-                self.gone = True
-
-        self._question = threading.Thread(target=ask, daemon=True)
-        self._question.start()
-        self._question.join(PATIENCE)
-        return answers[0] if answers else None
-
-
-def _numbers(text: bytes) -> list[int]:
-    return [int(number) for number in text.decode().split(",")]
+        if self.store.write(str(self.rank), ",".join(map(str, here))):
+            self._told = here

@@ -14,26 +14,35 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_binding.callbacks.rank_news import is_echo
 from lightning_binding.callbacks.rank_progress import RankProgress
 from lightning_binding.errors import InputError
 
+LONGEST = 500
+"""Letters of another rank's error that are repeated."""
 LAST_WORDS = 3.0
 """Seconds in which all ranks hear of the end, and say so; the one that hangs, where."""
 GO_ON = (
-    "it died or hangs, and its own log says why. If it was only slow, give RankWatch a longer timeout; go on from the "
+    "it hangs, and its own log says where. If it was only slow, give RankWatch a longer timeout; go on from the "
     "newest checkpoint with --resume auto."
 )
 
 
+SO_DO_I = "so this one ends, too: go on from the newest checkpoint with --resume auto when that is mended."
+
+
 class RankWatch(Callback):
-    """Ends the run when a rank waits too long for another in a training step, and says for which.
+    """Ends the run when a rank has died, or waits too long for another in a training step, and says for which.
 
     By itself, a rank that waits for another says neither for whom, nor gives up before the timeout of the process
     group, half an hour as a rule. With this callback the ranks come together over gloo, whatever the backend of the
     gradients is, before the forward and the backward pass, and in between a thread of each sees who waits for whom
     (`RankProgress`): a rank that hangs in the backward pass, in the forward pass of a sharded network, and rank 0 are
-    named, too. A rank that hangs there writes where it stands into its own log, if it still can. One rank alone is not
-    watched, nor is what is between two steps: validation, checkpoints.
+    named, too. A rank that hangs there writes where it stands into its own log, if it still can.
+
+    A rank that raises an error alone tells the others which, so that they end, too; where a connection is closed and
+    nobody said why, the ranks that live call the roll and name the one that died. One rank alone is not watched, nor is
+    a hang between two steps: validation, checkpoints.
 
     Args:
         timeout: Seconds that a rank may come later than another; longer than the slowest read of a batch.
@@ -58,7 +67,11 @@ class RankWatch(Callback):
         """Makes the group that is asked, and starts the thread."""
         if trainer.world_size > 1:
             self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=self.timeout))
-            progress = RankProgress(self.timeout, lambda ranks, own: self._give_up(trainer, ranks, own))
+            progress = RankProgress(
+                self.timeout,
+                overdue=lambda ranks, own: self._give_up(trainer, ranks, own),
+                left=lambda who: self._end(trainer, f"{who}, about step {trainer.global_step}, {SO_DO_I}"),
+            )
             self._hooks = [
                 each.register_step_post_hook(lambda *_: progress.rests()) for each in trainer.strategy.optimizers
             ]
@@ -89,10 +102,20 @@ class RankWatch(Callback):
             self._group = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Ends the thread: the run ends by itself. What another rank's end raises here is no news, if that is said."""
+        """Tells the others of an error of this rank, or says which rank's end is behind what is raised here."""
         if self._said:
             self._leave(trainer)
+        progress = self._progress
         self._stop()
+        if progress is None:
+            return
+        if is_echo(exception) and (who := progress.news.who_ended()):
+            if who not in str(exception):
+                _say(f"{who}, about step {trainer.global_step}, {SO_DO_I}")
+        else:
+            progress.news.leave(f"{type(exception).__name__}: {' '.join(str(exception).split())[:LONGEST]}")
+        if trainer.is_global_zero:
+            time.sleep(LAST_WORDS)  # with this process may end what the others ask
 
     def _stop(self) -> None:
         for hook in self._hooks:
@@ -111,20 +134,24 @@ class RankWatch(Callback):
                 dist.monitored_barrier(self._group, timedelta(seconds=self.timeout), wait_all_ranks=True)
             except RuntimeError as error:
                 text = " ".join(str(error).split())
+                ranks = self._missing(trainer, text)
+                self._progress.stop()
+                who = self._progress.news.who_ended()
+                if ranks and not who:
+                    self._progress.news.end(ranks)
                 raise InputError(
-                    f"{self._missing(trainer, text)} did not come {having} at step {trainer.global_step} within "
-                    f"{self.timeout:g} s, so the run ends: {GO_ON} ({text})"
+                    f"{_named(ranks)} did not come {having} at step {trainer.global_step} within {self.timeout:g} s, "
+                    f"so the run ends: {f'{who}, {SO_DO_I}' if who else GO_ON} ({text})"
                 ) from error
         self._progress.passes(watched=True)
 
-    def _missing(self, trainer: Trainer, text: str) -> str:
+    def _missing(self, trainer: Trainer, text: str) -> list[int] | None:
         """Who did not come: rank 0 is told by name, and the others find out who is behind them."""
         found = re.search(r"[Rr]anks? ([\d, ]*\d)\s+failed to pass", text) if trainer.is_global_zero else None
         if found:
-            return f"rank {found[1].strip()}"
+            return [int(rank) for rank in found[1].split(",")]
         ranks = None if self._progress is None else self._progress.behind()
-        gone = self._progress is not None and self._progress.gone
-        return "a rank (rank 0 says which)" if gone or ranks == [] else _named(ranks)
+        return [] if self._progress is not None and self._progress.store.gone else ranks
 
     def _give_up(self, trainer: Trainer, ranks: list[int] | None, own: bool) -> None:
         """Ends this process from the thread, since the training waits where no exception reaches it."""
@@ -138,10 +165,10 @@ class RankWatch(Callback):
             )
         else:
             text = f"{_named(ranks)} did not come on at step {step} within {self.timeout:g} s, so the run ends: {GO_ON}"
-        with contextlib.suppress(OSError):  # nobody may be listening any more
-            os.write(2, f"\n{text}\n".encode())
-            if own:
-                faulthandler.dump_traceback(2)
+        self._end(trainer, text, traceback=own)
+
+    def _end(self, trainer: Trainer, text: str, traceback: bool = False) -> None:
+        _say(text, traceback)
         self._said = True
         time.sleep(LAST_WORDS)  # with a process, connections close, by which the others were to hear of the end
         self._leave(trainer)
@@ -154,7 +181,17 @@ class RankWatch(Callback):
         os._exit(2)
 
 
+def _say(text: str, traceback: bool = False) -> None:
+    """Writes it past what waits, and at once."""
+    with contextlib.suppress(OSError):  # nobody may be listening any more
+        os.write(2, f"\n{text}\n".encode())
+        if traceback:
+            faulthandler.dump_traceback(2)
+
+
 def _named(ranks: list[int] | None) -> str:
     if ranks is None:
         return "rank 0, which keeps the others together and does not answer,"
+    if not ranks:
+        return "a rank (rank 0 says which)"
     return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"

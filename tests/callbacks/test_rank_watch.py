@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.utils.data import DataLoader
 
 from lightning_binding import InputError
-from lightning_binding.callbacks import RankWatch, rank_progress
+from lightning_binding.callbacks import RankWatch, rank_progress, rank_store
 from lightning_binding.fully_sharded import FullySharded
 
 TIMEOUT = 4.0
@@ -43,6 +43,10 @@ class Troubled(LightningModule):
             if what == ("asleep", "asleep within")[min(place, 1)]:
                 time.sleep(1000)
             batch = layer(batch)
+            if what == "fails" and place == 1:
+                raise ValueError("no more\nof this")
+            if what == "killed in backward" and place == 1:
+                batch.register_hook(lambda gradient: os.kill(os.getpid(), signal.SIGKILL))
             if what == "asleep in backward" and place == 1:
                 batch.register_hook(lambda gradient: time.sleep(1000))
             if self.what == "slow" and batch_idx == 2 and place == 1:
@@ -53,22 +57,23 @@ class Troubled(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(what: str, culprit: int, sharded: bool, batches: int) -> None:
+def fit(what: str, culprit: int, sharded: bool, batches: int, timeout: float) -> None:
     """One rank of a fit in which a rank dies, hangs, or behaves."""
+    world = int(os.environ["WORLD_SIZE"])
     trainer = Trainer(
-        accelerator="cpu", devices=2, strategy=FullySharded() if sharded else "ddp", max_epochs=1, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, callbacks=[RankWatch(TIMEOUT, batches)],
+        accelerator="cpu", devices=world, strategy=FullySharded() if sharded else "ddp", max_epochs=1, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, callbacks=[RankWatch(timeout, batches)],
     )  # fmt: skip
-    trainer.fit(Troubled(what, culprit), DataLoader(torch.ones(16, 2), 2))
+    trainer.fit(Troubled(what, culprit), DataLoader(torch.ones(8 * world, 2), 2))
     print(f"steps {trainer.global_step}")
 
 
-def both(what: str, culprit: int = 1, sharded: bool = False, batches: int = 1) -> list[Fork]:
-    """Two ranks as torchrun would start them, without anybody who watches over them."""
-    group = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
+def both(what: str, culprit: int = 1, sharded: bool = False, batches: int = 1, world: int = 2) -> list[Fork]:
+    """Ranks as torchrun would start them, without anybody who watches over them."""
+    group = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
     group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    ranks = [{**group, "RANK": rank, "LOCAL_RANK": rank} for rank in range(2)]
-    return [Fork(fit, what, culprit, sharded, batches, environment=rank) for rank in ranks]
+    ranks = [{**group, "RANK": rank, "LOCAL_RANK": rank} for rank in range(world)]
+    return [Fork(fit, what, culprit, sharded, batches, TIMEOUT, environment=rank) for rank in ranks]
 
 
 @pytest.mark.parametrize("what", ["killed", "asleep"])
@@ -79,26 +84,70 @@ def test_the_culprit_is_named(what: str) -> None:
         status, text = first.wait(120)  # half an hour without the callback
         assert status not in (0, None)
         assert f"rank 1 did not come with its loss at step 2 within {TIMEOUT:g} s" in text, text
+        assert ("the process of rank 1 does not answer any more: it died" in text) == (what == "killed"), text
         assert time.monotonic() - begun < 100
-        assert second.wait(0)[0] == (None if what == "asleep" else -signal.SIGKILL)
+        status, own = second.wait(60)
+        assert status == (2 if what == "asleep" else -signal.SIGKILL)
+        assert ("this rank, 1, hangs at step 2" in own and "in training_step" in own) == (what == "asleep"), own
     finally:
         for rank in (first, second):
             rank.close()
 
 
-def named(what: str, culprit: int, sharded: bool, batches: int = 1) -> tuple[str, Fork]:
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_a_rank_that_dies_in_backward(culprit: int) -> None:
+    """The connection that the other one waits for closes, and says but a port."""
+    text, dead = named("killed in backward", culprit, sharded=False, batches=3, status=1)
+    dead.close()
+    who = ("rank 0 or torchrun, which keeps the ranks together, has ended", "the process of rank 1 does not answer")
+    assert who[culprit] in text, text
+    assert "about step 2, so this one ends, too" in text
+    assert "RuntimeError" in text  # the error itself is shown, too
+
+
+@pytest.mark.parametrize(("culprit", "batches"), [(0, 3), (1, 3), (1, 1)])
+def test_a_rank_that_fails_alone(culprit: int, batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the other waits in a collective, or for the one that comes late: it ends long before the timeout."""
+    monkeypatch.setattr(f"{__name__}.TIMEOUT", 1000.0)
+    monkeypatch.setattr(rank_progress, "GRACE", 3.0)
+    begun = time.monotonic()
+    first, second = both("fails", culprit, batches=batches)
+    ranks = [first, second]
+    try:
+        status, text = ranks[1 - culprit].wait(120)
+        assert status in (1, 2), text
+        assert f"rank {culprit} ended by its own error (ValueError: no more of this), " in text
+        assert "so this one ends, too: go on" in text
+        assert time.monotonic() - begun < 100
+    finally:
+        for rank in ranks:
+            rank.close()
+
+
+def test_the_dead_among_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that live name it, those whose own neighbours live, too."""
+    monkeypatch.setattr(f"{__name__}.TIMEOUT", 1000.0)
+    ranks = both("killed in backward", 2, batches=3, world=4)
+    for number, rank in enumerate(ranks):
+        text = rank.wait(120)[1]
+        rank.close()
+        if number != 2:
+            assert "the process of rank 2 does not answer any more: it died, about step 2" in text, (number, text)
+
+
+def named(what: str, culprit: int, sharded: bool, batches: int = 1, status: int = 2) -> tuple[str, Fork]:
     """What the other rank says in the end, in time, and the one that hangs."""
     ranks = both(what, culprit, sharded, batches)
     begun = time.monotonic()
-    status, text = ranks[1 - culprit].wait(120)
+    found, text = ranks[1 - culprit].wait(120)
     ranks[1 - culprit].close()
     assert time.monotonic() - begun < 100  # of which the start is the most; half an hour without the callback
-    assert status == (2 if sharded or "backward" in what else 1), text  # by itself, or by the error in this fork
+    assert found == status, text  # 2 by itself, 1 by the error in this fork
     return text, ranks[culprit]
 
 
 def test_rank_0_hangs() -> None:
-    text, culprit = named("asleep", 0, False)
+    text, culprit = named("asleep", 0, False, status=1)
     culprit.close()
     assert f"rank 0 did not come with its loss at step 2 within {TIMEOUT:g} s" in text, text
 
@@ -128,7 +177,7 @@ def test_a_hang_where_the_others_wait_in_a_collective(what: str, sharded: bool, 
 @pytest.mark.long
 def test_a_rank_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of rank 0 is stopped, and with it what the others ask about each other."""
-    monkeypatch.setattr(rank_progress, "PATIENCE", 2.0)
+    monkeypatch.setattr(rank_store, "PATIENCE", 2.0)
     first, second = both("asleep in backward", 0)
     try:
         deadline = time.monotonic() + 60
