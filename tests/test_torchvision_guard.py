@@ -1,7 +1,10 @@
 """The guard: it mends torchvision beside a CPU-only torch, and touches nothing else."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,7 @@ from lightning_binding import _torchvision
 
 GUARD = Path(_torchvision.__file__)
 LOAD = f"""
-import importlib.util, sys
-import torch
+import importlib.util, sys, torch
 spec = importlib.util.spec_from_file_location("guard", {str(GUARD)!r})
 guard = importlib.util.module_from_spec(spec)
 """
@@ -30,10 +32,60 @@ for name in ("nms", "qnms"):
 """
 
 
-def python(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
-    """Runs code in a new process, with folders in front of the installed packages."""
-    code = f"import sys; sys.path[:0] = {[str(path) for path in paths]!r}\n{code}"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+# A process that has torch and nothing that needs torchvision; each line of its input is run in a fork of it.
+SERVE = """
+import json, os, sys, tempfile, traceback
+import torch
+for line in sys.stdin:
+    code, files = json.loads(line), [tempfile.TemporaryFile("w+") for _ in range(2)]
+    if not (child := os.fork()):
+        for stream, file in enumerate(files, start=1):
+            os.dup2(file.fileno(), stream)
+        status = 1
+        try:
+            exec(code, {"__name__": "__main__"})
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    for file in files:
+        file.seek(0)
+    print(json.dumps([status, *(file.read() for file in files)]), flush=True)
+"""
+
+
+@dataclass
+class Ended:
+    """How a process ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Python:
+    """Runs code where torch is imported, and torchvision is not, with folders in front of the installed packages."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", SERVE]
+        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, code: str, *paths: Path) -> Ended:
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        code = f"import sys; sys.path[:0] = {[str(path) for path in paths]!r}\n{code}"
+        print(json.dumps(code), file=self.server.stdin, flush=True)
+        return Ended(*json.loads(self.server.stdout.readline()))
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[Python]:
+    python = Python()
+    yield python
+    python.server.communicate()
 
 
 @pytest.fixture
@@ -44,7 +96,7 @@ def fake(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def guarded() -> subprocess.CompletedProcess[str]:
+def guarded(python: Python) -> Ended:
     """All that a method needs, in a new process; it prints whether the guard had anything to do."""
     return python("""
 import lightning_binding, timm, torchmetrics.image.fid, torch_fidelity, lightning.pytorch, torchvision, torch
@@ -58,11 +110,11 @@ print(_torchvision._library is not None)
 """)
 
 
-def test_everything_imports_after_the_package(guarded: subprocess.CompletedProcess[str]) -> None:
+def test_everything_imports_after_the_package(guarded: Ended) -> None:
     assert guarded.returncode == 0, guarded.stderr
 
 
-def test_guard_is_needed_here_and_knows_it(guarded: subprocess.CompletedProcess[str]) -> None:
+def test_guard_is_needed_here_and_knows_it(guarded: Ended, python: Python) -> None:
     alone = python("import torchvision")
     needed = alone.returncode != 0
     assert guarded.stdout.strip() == str(needed)
@@ -74,7 +126,7 @@ def test_guard_is_needed_here_and_knows_it(guarded: subprocess.CompletedProcess[
         assert kept.stdout.strip() == "[1]", kept.stderr
 
 
-def test_a_healthy_torchvision_is_left_alone(fake: Path) -> None:
+def test_a_healthy_torchvision_is_left_alone(fake: Path, python: Python) -> None:
     fake.write_text(HEALTHY)
     code = LOAD + "spec.loader.exec_module(guard)\nassert guard._library is None"
     code += "\nboxes, scores = torch.eye(4)[:3], torch.tensor([0.2, 0.9, 0.5])"
@@ -84,7 +136,7 @@ def test_a_healthy_torchvision_is_left_alone(fake: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_a_broken_one_is_given_its_two_operators(fake: Path) -> None:
+def test_a_broken_one_is_given_its_two_operators(fake: Path, python: Python) -> None:
     fake.write_text(BROKEN)
     code = LOAD + "torch.version.cuda = None\nspec.loader.exec_module(guard)\nassert guard._library is not None"
     code += "\nprint(torch.ops.torchvision.nms.default._schema)\nprint(torch.ops.torchvision.qnms.default._schema)"
@@ -94,21 +146,21 @@ def test_a_broken_one_is_given_its_two_operators(fake: Path) -> None:
     assert result.stdout.splitlines() == [f"torchvision::nms{signature}", f"torchvision::qnms{signature}"]
 
 
-def test_with_cuda_a_broken_one_stays_broken(fake: Path) -> None:
+def test_with_cuda_a_broken_one_stays_broken(fake: Path, python: Python) -> None:
     fake.write_text(BROKEN)  # it would be mended without CUDA
     result = python(LOAD + "torch.version.cuda = '13.0'\nspec.loader.exec_module(guard)", fake.parents[1])
     assert result.returncode == 1
     assert result.stderr.strip().endswith("RuntimeError: operator torchvision::nms does not exist")
 
 
-def test_what_else_is_wrong_with_torchvision_is_raised(fake: Path) -> None:
+def test_what_else_is_wrong_with_torchvision_is_raised(fake: Path, python: Python) -> None:
     fake.write_text("raise RuntimeError('something else')")
     result = python(LOAD + "torch.version.cuda = None\nspec.loader.exec_module(guard)", fake.parents[1])
     assert result.returncode == 1
     assert result.stderr.strip().endswith("RuntimeError: something else")
 
 
-def test_without_torchvision_it_is_an_import_error() -> None:
+def test_without_torchvision_it_is_an_import_error(python: Python) -> None:
     code = LOAD + "torch.version.cuda = None\nsys.modules['torchvision'] = None"
     code += "\ntry:\n    spec.loader.exec_module(guard)\nexcept ModuleNotFoundError as error:\n    print(error.name)"
     code += "\nassert not hasattr(torch.ops.torchvision, 'nms')  # nothing was declared for it"
