@@ -89,13 +89,20 @@ _HANDLERS: tuple[Callable[[], urllib.request.BaseHandler], ...] = (
 
 
 class _Plain(http.client.HTTPConnection):
-    """Tells of its connection before a byte of it is read."""
+    """Tells of its connection before a byte of it is read, be it of a proxy that is to connect it further."""
 
     deadline: Deadline
 
     def connect(self) -> None:
+        create = self._create_connection  # type: ignore[has-type]
+
+        def watched(*args: Any) -> socket.socket:
+            made: socket.socket = create(*args)
+            self.deadline.watch(made)
+            return made
+
+        self._create_connection = watched
         super().connect()
-        self.deadline.watch(self.sock)
 
 
 class _Secure(http.client.HTTPSConnection, _Plain):

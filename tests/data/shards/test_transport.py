@@ -149,18 +149,33 @@ def test_a_certificate_that_nobody_signed_is_not_tried_again(tmp_path: Path) -> 
     assert stranger
     assert not transport.hopeless(urllib.error.URLError(ConnectionResetError("reset")))
     with socket.create_server(("127.0.0.1", 0)) as slow:
-        threading.Thread(target=drip_handshake, args=(slow,), daemon=True).start()
+        begin = b"\x16\x03\x03\x10\x00\x02\x00\x0f\xfc\x03\x03"  # of a long TLS record
+        threading.Thread(target=drip, args=(slow, begin), daemon=True).start()
         started = time.monotonic()
         with pytest.raises(InputError, match=r"in 1 attempts; .*TimeoutError: the server takes too long"):
             Http(f"https://127.0.0.1:{slow.getsockname()[1]}", 0.3, 0).index()
         assert time.monotonic() - started < 5
 
 
-def drip_handshake(server: socket.socket) -> None:
-    """The beginning of a long TLS record, a byte now and then."""
+def test_a_proxy_that_drips_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one to CONNECT, after which TLS would begin."""
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{slow.getsockname()[1]}")
+        args = (slow, b"HTTP/1.1 200 Connection established\r\nX: ")
+        threading.Thread(target=drip, args=args, daemon=True).start()
+        started = time.monotonic()
+        with pytest.raises(InputError, match=r"in 1 attempts; .*TimeoutError: the server takes too long"):
+            Http("https://shards.invalid", 0.3, 0).index()
+        assert time.monotonic() - started < 5
+
+
+def drip(server: socket.socket, begin: bytes) -> None:
+    """A beginning, and then a byte now and then."""
     connection, _ = server.accept()
     with connection, suppress(OSError):
-        connection.send(b"\x16\x03\x03\x10\x00\x02\x00\x0f\xfc\x03\x03")
+        connection.send(begin)
         while True:
             connection.send(b"x")
             time.sleep(0.05)
