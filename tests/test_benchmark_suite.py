@@ -82,6 +82,7 @@ def test_the_limit_of_a_step_of_crw_is_that_of_its_operations(monkeypatch: pytes
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     crw, limits, catalogue = (importlib.import_module(f"suite.{name}") for name in NEEDED)
     monkeypatch.setattr(crw.crw_step, "SIZE", 64)  # one patch
+    monkeypatch.setattr(crw.crw_step, "FRAMES", 3)
     monkeypatch.setattr(limits, "SIZE", 8)
     side = crw.SIDES["crw_step"]["peer"]()
     bound = crw.SIDES["crw_step"][catalogue.CASES["crw_step"].limit]()

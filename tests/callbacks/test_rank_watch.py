@@ -14,10 +14,17 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.utils.data import DataLoader
 
 from lightning_binding import InputError
-from lightning_binding.callbacks import RankWatch, rank_progress, rank_store
+from lightning_binding.callbacks import RankWatch, rank_news, rank_progress, rank_store, rank_watch
 from lightning_binding.fully_sharded import FullySharded
 
 TIMEOUT = 4.0
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ranks on one machine hear of each other sooner."""
+    monkeypatch.setattr(rank_watch, "LAST_WORDS", 1.5)
+    monkeypatch.setattr(rank_news, "ROLL_CALL", 2.5)
 
 
 class Troubled(LightningModule):
