@@ -26,7 +26,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 def no_link(path: str, flags: int) -> int:
     """An opener that refuses symbolic links."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)  # less the umask, as `open` does: a group may share a folder
 
 
 @contextmanager

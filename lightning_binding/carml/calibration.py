@@ -17,6 +17,7 @@ import math
 import torch
 from torch import Tensor
 
+from lightning_binding.carml.drawn import drawn
 from lightning_binding.carml.mixture import GaussianMixture
 
 GRID = (0.0, *(10 ** (power / 4) for power in range(-8, 9)))  # variances, of features that have one of 1
@@ -36,8 +37,7 @@ def calibrated_noise(mixture: GaussianMixture, states: Tensor, owners: Tensor) -
         0 where the mixture is not too sure: where none of the grid's variances, 0.01 and more, foretells better.
     """
     count = states.shape[:2].numel()
-    # Drawn, as any stride would favour some times of a trajectory; the same ones in every fit of this size.
-    looked = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:STATES].to(states.device)
+    looked = drawn(count, STATES).to(states.device)
     rows, whose = states.flatten(0, 1)[looked], owners[looked // states.shape[1]]
 
     def foretold(noise: float) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.distributed
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_binding.carml.collector import Collector
@@ -77,13 +78,14 @@ class TrialsDataModule(LightningDataModule):
             InputError: A step would have minibatches of two passes, or of fewer trials than the others.
         """
         module = self._module()
-        accumulated = self.trainer.accumulate_grad_batches  # type: ignore[union-attr]
-        if self.minibatches % accumulated:
-            raise InputError(
-                f"trainer.accumulate_grad_batches={accumulated} puts {accumulated} minibatches into a step, and the "
-                f"{self.minibatches} of a pass (data.minibatches) do not make whole steps: give a multiple of "
-                f"{accumulated}, such as --data.minibatches {self.minibatches * accumulated} for the steps without it."
-            )
+        for accumulated in self._accumulated():
+            if self.minibatches % accumulated:
+                raise InputError(
+                    f"trainer.accumulate_grad_batches={accumulated} puts {accumulated} minibatches into a step, and "
+                    f"the {self.minibatches} of a pass (data.minibatches) do not make whole steps: give a multiple of "
+                    f"{accumulated}, such as --data.minibatches {self.minibatches * accumulated} for the steps without "
+                    "it."
+                )
         world = self._chosen(self.world)
         if self._collector is None:
             seed = self._seed(0)
@@ -99,6 +101,13 @@ class TrialsDataModule(LightningDataModule):
             self._trials.load_state_dict(self._state["trials"])
             self._state = None
         return trial_loader(self._trials)
+
+    def _accumulated(self) -> list[int]:
+        """How many minibatches a step takes, now and in epochs to come."""
+        assert self.trainer is not None
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        later = (each.scheduling.values() for each in callbacks if isinstance(each, GradientAccumulationScheduler))
+        return [self.trainer.accumulate_grad_batches, *(count for counts in later for count in counts)]
 
     def val_dataloader(self) -> DataLoader[Rollout]:
         """Rollouts of evaluation, one trial of each environment."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_binding.carml.collector import Collector
 from lightning_binding.carml.coverage import coverage_entropy
+from lightning_binding.carml.drawn import drawn
 from lightning_binding.carml.meta_rl import MetaRL
 from lightning_binding.carml.reservoir import Reservoir
 from lightning_binding.carml.reward import information, posterior_entropy
@@ -157,8 +158,7 @@ class CARML(MetaRL):
     def _organisation(self, rollout: Rollout) -> dict[str, float]:
         """How much the states of a rollout tell of tasks, and how far they reach."""
         states = self.adapted_trajectories(rollout).flatten(0, 1)
-        order = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))
-        chosen = states[order[:LOOKED_AT]].to(self.device)  # of all times of an episode
+        chosen = states[drawn(len(states), LOOKED_AT)].to(self.device)
         found = self.scaffold.log_likelihood(chosen), self.scaffold.log_prior
         told = {
             "train/information": float(information(*found).mean()),

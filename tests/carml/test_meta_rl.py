@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
@@ -73,6 +73,13 @@ def test_steps_of_accumulated_minibatches_are_whole(minibatches: int, tmp_path: 
     trainer = trainer_of(tmp_path, max_epochs=1, accumulate_grad_batches=2)
     trainer.fit(small(), TrialsDataModule(envs=6, minibatches=2 * minibatches, passes=2, eval_trials=8))
     assert trainer.global_step == 2 * minibatches
+
+
+def test_accumulation_that_is_scheduled_is_whole_too(tmp_path: Path) -> None:
+    scheduler = GradientAccumulationScheduler({0: 1, 5: 4})
+    data = TrialsDataModule(envs=6, minibatches=2, eval_trials=8)
+    with pytest.raises(InputError, match="accumulate_grad_batches=4 puts 4 minibatches"):
+        trainer_of(tmp_path, max_epochs=1, callbacks=[scheduler]).fit(small(), data)
 
 
 def test_an_epoch_is_one_rollout_and_nothing_is_collected_ahead(tmp_path: Path) -> None:

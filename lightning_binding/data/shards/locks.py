@@ -36,7 +36,7 @@ def removed(path: Path) -> bool:
 def locked(path: Path) -> Iterator[None]:
     """Waits until no other process or thread is in here."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); give another cache.") from error
     try:
