@@ -4,10 +4,14 @@ import importlib
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lightning_binding.crw.module import ContrastiveRandomWalk
+from lightning_binding.crw.patches import PatchGrid
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NEEDED = ("cases.crw", "cases.limits", "catalogue")
@@ -81,14 +85,15 @@ def test_the_limit_of_a_step_of_crw_is_that_of_its_operations(monkeypatch: pytes
     """A convolution of a ResNet-18's first stage and the walk's products are among them, forward and back."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     crw, limits, catalogue = (importlib.import_module(f"suite.{name}") for name in NEEDED)
-    monkeypatch.setattr(crw.crw_step, "SIZE", 64)  # one patch
-    monkeypatch.setattr(crw.crw_step, "FRAMES", 3)
+    four = PatchGrid(64, 32, 96)  # patches of a frame; the recipe's are 49
+    recipe = partial(ContrastiveRandomWalk, nodes=four, padding="reflect")
+    monkeypatch.setattr(crw.crw_step, "recipe", lambda channels_last: recipe())
     monkeypatch.setattr(limits, "SIZE", 8)
     side = crw.SIDES["crw_step"]["peer"]()
     bound = crw.SIDES["crw_step"][catalogue.CASES["crw_step"].limit]()
     assert bound.price == 2 * 8**3
     convolution = 2 * 9 * 64 * 64 * 32 * 32  # of one patch of 64 px at stride 2
-    assert side.price > 3 * crw.crw_step.FRAMES * convolution
+    assert side.price > 3 * crw.crw_step.FRAMES * 4 * convolution
 
 
 def test_files_name_the_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

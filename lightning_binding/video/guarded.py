@@ -42,6 +42,8 @@ main()
 """
 START_TIMEOUT = 300.0
 """Seconds in which the process must have begun; a shared file system can be slow, and it is no file's fault."""
+PATIENCE = 0.2
+"""Seconds in which a process that has closed its pipe ends, and can be asked how."""
 
 
 class Undecodable(InputError):
@@ -165,7 +167,7 @@ class GuardedDecoder:
             what = "clip" if task == "clip" else "frame"
             raise DecoderHung(f"{path} gave no {what} within {self.timeout:g} s.") from None
         except (EOFError, BrokenPipeError):
-            raise DecoderDied(f"{path} ended the decoder process: {child.kill()}.") from None
+            raise DecoderDied(f"{path} ended the decoder process: {child.kill(PATIENCE)}.") from None
         finally:
             if done and self._child is None:
                 self._child = child
@@ -205,7 +207,7 @@ class _Child:
         try:
             self.answer(time.monotonic() + START_TIMEOUT)
         except (EOFError, TimeoutError):
-            raise RuntimeError(f"The process that decodes videos does not start: {self.kill()}.") from None
+            raise RuntimeError(f"The process that decodes videos does not start: {self.kill(PATIENCE)}.") from None
 
     def ask(self, request: dict[str, Any]) -> None:
         """Sends a request; raises a BrokenPipeError if the process has ended."""
@@ -222,12 +224,12 @@ class _Child:
         header: dict[str, Any] = json.loads(self._read(size, deadline))
         return header, self._read(math.prod(header.get("shape", [0])), deadline)
 
-    def kill(self) -> str:
-        """Ends the process and says how it ended before, with its last words."""
+    def kill(self, patience: float = 0.0) -> str:
+        """Ends the process, if it does not end by itself in some seconds; how it ended, with its last words."""
         if self.end is not None:
             return self.end
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.2)  # it may be about to end by itself
+            self.process.wait(patience)
         code = self.process.poll()
         self.process.kill()
         self.process.wait()

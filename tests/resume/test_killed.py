@@ -18,7 +18,7 @@ RECIPES = {
     "shards": ["quickstart.yaml", "rin.yaml", "shards.yaml"],
 }
 FEWER = ["--trainer.max_steps=30", "--trainer.val_check_interval=17"]
-SHORT = {"rin": [*FEWER, "--data.vendors=[twitter]"], "shards": FEWER}
+SHORT = {"rin": [*FEWER, "--data.vendors=[twitter]"], "crw": FEWER, "shards": FEWER}
 """Options of the runs that are killed a few times: still beyond an epoch's end."""
 TIMED = ("seconds", "_per_second", "time")  # columns that measure the machine
 
