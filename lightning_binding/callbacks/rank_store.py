@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,13 +13,17 @@ PATIENCE = 10.0
 """Seconds that the store of the process group may take for an answer."""
 
 _Answer = TypeVar("_Answer")
+_numbers = (
+    itertools.count()
+)  # of the stores that this process has made: of the fits that it has seen, as all ranks have
 
 
 class RankStore:
     """The store of the process group, asked with patience, and by several threads.
 
     It answers as long as the process that keeps it lives: that of rank 0, or torchrun. Each question is asked in a
-    thread of its own, since no timeout reaches one that waits for a process that stands still.
+    thread of its own, since no timeout reaches one that waits for a process that stands still. All ranks make as many
+    of these: a second fit reads nothing of what the first one left.
 
     Args:
         name: What the keys belong to.
@@ -30,7 +35,7 @@ class RankStore:
     def __init__(self, name: str) -> None:
         # A connection of its own: the process group's may be in use while the training waits.
         store: Any = dist.distributed_c10d._get_default_store()
-        self._store: Any = dist.distributed_c10d.PrefixStore(name, store.clone())
+        self._store: Any = dist.distributed_c10d.PrefixStore(f"{name} {next(_numbers)}", store.clone())
         self._turn = threading.Lock()
         self._question: threading.Thread | None = None
         self.gone = False

@@ -50,7 +50,7 @@ class Troubled(LightningModule):
             if what == ("asleep", "asleep within")[min(place, 1)]:
                 time.sleep(1000)
             batch = layer(batch)
-            if what == "fails" and place == 1:
+            if place == 1 and (what == "fails" or (self.what == "fails together" and batch_idx == 2)):
                 raise ValueError("no more\nof this")
             if what == "killed in backward" and place == 1:
                 batch.register_hook(lambda gradient: os.kill(os.getpid(), signal.SIGKILL))
@@ -75,12 +75,14 @@ def fit(what: str, culprit: int, sharded: bool, batches: int, timeout: float) ->
     print(f"steps {trainer.global_step}")
 
 
-def both(what: str, culprit: int = 1, sharded: bool = False, batches: int = 1, world: int = 2) -> list[Fork]:
+def both(
+    what: str, culprit: int = 1, sharded: bool = False, batches: int = 1, world: int = 2, run: Any = fit
+) -> list[Fork]:
     """Ranks as torchrun would start them, without anybody who watches over them."""
     group = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
     group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     ranks = [{**group, "RANK": rank, "LOCAL_RANK": rank} for rank in range(world)]
-    return [Fork(fit, what, culprit, sharded, batches, TIMEOUT, environment=rank) for rank in ranks]
+    return [Fork(run, what, culprit, sharded, batches, TIMEOUT, environment=rank) for rank in ranks]
 
 
 @pytest.mark.parametrize("what", ["killed", "asleep"])
@@ -208,6 +210,24 @@ def test_ranks_that_are_well(what: str, sharded: bool) -> None:
         assert status == 0, text
         assert "steps 4" in text
         rank.close()
+
+
+def again(_: str, *args: Any) -> None:
+    """A fit in which a rank fails alone, and then one that goes well, in the same group of processes."""
+    with pytest.raises((ValueError, RuntimeError)):
+        fit("fails together", *args)
+    fit("slow", *args)
+
+
+def test_a_second_fit_hears_nothing_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.TIMEOUT", 1.0)
+    monkeypatch.setattr(rank_progress, "GRACE", 0.0)
+    for rank in both("", run=again):
+        status, text = rank.wait(120)
+        rank.close()
+        assert status == 0, text
+        assert "steps 4" in text
+        assert "ended by its own error" not in text
 
 
 def test_bad_numbers() -> None:
