@@ -97,7 +97,7 @@ def fake(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def guarded(python: Python) -> Ended:
-    """All that a method needs, in a new process; it prints whether the guard had anything to do."""
+    """All that a method needs, where torch alone was imported; it prints whether the guard had anything to do."""
     return python("""
 import lightning_binding, timm, torchmetrics.image.fid, torch_fidelity, lightning.pytorch, torchvision, torch
 from torchvision.transforms import v2

@@ -6,11 +6,15 @@ import re
 import time
 from collections.abc import Sequence
 
+import torch.distributed as dist
+
 from lightning_binding.callbacks.rank_store import RankStore
 
 ROLL_CALL = 5.0
 """Seconds in which the thread of a rank that lives answers; it looks once a second."""
-_NEWS, _ENDS, _LEFT, _DEAD, _CALL = "news", "ends", "left", "dead", "call"
+LOOK = 0.2
+"""Seconds between two looks at who has answered."""
+_NEWS, _ENDS, _LEFT, _DEAD, _CALL, _DONE = "news", "ends", "left", "dead", "call", "done"
 _ECHO = re.compile(r"gloo|nccl|connection (?:closed|reset)|broken pipe|monitoredbarrier", re.IGNORECASE)
 
 
@@ -19,7 +23,7 @@ class RankNews:
 
     A rank that raises an error of its own says so before its process ends; what the others raise then, a connection
     that was closed, is the echo. Where nobody said anything a roll is called: the thread of each rank that lives
-    answers, and who does not is dead.
+    answers. Who does not is dead, or stands still: a thread cannot answer while its process holds Python's lock.
 
     Args:
         store: Where they are read and written.
@@ -40,7 +44,7 @@ class RankNews:
         if not self._store.read([_NEWS]):
             return [], ""
         news = self._store.read([_ENDS, _LEFT, _DEAD, _CALL]) or {}
-        if _CALL in news and not self._answered:
+        if news.keys() & {_CALL, _ENDS} and not self._answered:
             self._answer()
         self._who = self._who or _who(news)
         return [int(rank) for rank in news[_ENDS].split(",")] if _ENDS in news else [], self._who
@@ -53,6 +57,11 @@ class RankNews:
         """Tells the others that this rank ends by itself, and why; who said so first is heard."""
         self._tell(_LEFT, f"{self._rank},{reason}")
 
+    def finish(self, step: int) -> None:
+        """Tells that this rank has come to the end of its training, of so many steps."""
+        self._store.write_first(_DONE, f"{self._rank},{step}")
+        self._answer()
+
     def who_ended(self) -> str:
         """A sentence's beginning for what is behind an echo; empty where all ranks answer. Waits for the roll call."""
         if self._who:
@@ -60,22 +69,18 @@ class RankNews:
         self._answer()
         self._tell(_CALL, "all")
         deadline = time.monotonic() + ROLL_CALL
-        present = {self._rank}
-        while True:
-            rest = [rank for rank in self._ranks if rank not in present]
-            found = self._store.read([_LEFT, _DEAD, *(f"here {rank}" for rank in rest)])
-            if found is None:
-                return "rank 0 or torchrun, which keeps the ranks together, has ended or stands still"
-            if who := _who(found):
+        answers = [f"here {rank}" for rank in self._ranks]
+        while time.monotonic() < deadline and not self._store.has(answers):
+            if who := _who(self._store.read([_LEFT, _DEAD]) or {}):
                 return who
-            present |= {rank for rank in rest if f"here {rank}" in found}
-            if len(present) == len(self._ranks):
-                return ""
-            if time.monotonic() > deadline:
-                dead = ", ".join(str(rank) for rank in self._ranks if rank not in present)
-                self._store.write_first(_DEAD, dead)
-                return _who({_DEAD: dead})
-            time.sleep(0.1)
+            time.sleep(LOOK)
+        found = self._store.read([_LEFT, _DEAD, _DONE, *answers])
+        if found is None:
+            return "rank 0 or torchrun, which keeps the ranks together, has ended or stands still"
+        silent = ", ".join(str(rank) for rank, answer in zip(self._ranks, answers, strict=True) if answer not in found)
+        if silent:
+            self._store.write_first(_DEAD, silent)
+        return _who({_DEAD: silent, **found})
 
     def _answer(self) -> None:
         self._answered = self._store.write(f"here {self._rank}", "yes")
@@ -87,17 +92,21 @@ class RankNews:
 
 def is_echo(error: BaseException | None) -> bool:
     """Whether an error is what a rank raises because another has ended."""
-    return error is not None and (
-        (isinstance(error, RuntimeError) and _ECHO.search(str(error)) is not None) or is_echo(error.__cause__)
-    )
+    if error is None:
+        return False
+    lost = isinstance(error, dist.DistNetworkError)
+    return lost or (isinstance(error, RuntimeError) and bool(_ECHO.search(str(error)))) or is_echo(error.__cause__)
 
 
 def _who(news: dict[str, str]) -> str:
-    """A sentence's beginning for the news that a rank has left, or died."""
+    """A sentence's beginning for the news that a rank has left, died, or come to its end before the others."""
     if _LEFT in news:
         rank, reason = news[_LEFT].split(",", 1)
         return f"rank {rank} ended by its own error ({reason})"
-    dead = news.get(_DEAD, "")
-    if "," in dead:
-        return f"the processes of ranks {dead} do not answer any more: they died"
-    return f"the process of rank {dead} does not answer any more: it died" if dead else ""
+    if dead := news.get(_DEAD):
+        ranks, it = (f"ranks {dead} do", "they") if "," in dead else (f"rank {dead} does", "it")
+        return f"{ranks} not answer any more: {it} died, or stand{'' if it == 'they' else 's'} still"
+    if _DONE in news:
+        rank, step = news[_DONE].split(",")
+        return f"rank {rank} came to the end of its training after {step} steps, others did not (have they equal data?)"
+    return ""

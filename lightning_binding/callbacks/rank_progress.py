@@ -74,16 +74,13 @@ class RankProgress(threading.Thread):
         self._done.set()
 
     def behind(self) -> list[int] | None:
-        """The ranks that are less far than this one; None where the store does not answer."""
+        """The other ranks that are less far than this one; None where the store does not answer."""
         here = self._here()
-        places = self.store.read_all([str(rank) for rank in self.ranks])
+        others = [rank for rank in self.ranks if rank != self.rank]
+        places = self.store.read_all([str(rank) for rank in others])
         if places is None:
             return None
-        return [
-            rank
-            for rank, place in zip(self.ranks, places, strict=True)
-            if [int(number) for number in place.split(",")] < here
-        ]
+        return [rank for rank, at in zip(others, places, strict=True) if [int(each) for each in at.split(",")] < here]
 
     def run(self) -> None:
         """Looks around, some ten times in the timeout."""
@@ -109,6 +106,8 @@ class RankProgress(threading.Thread):
                     self._speak([])
                 elif found == []:
                     since = time.monotonic()  # nobody waits for anybody: there is no hurry to ask again
+                elif found and (who := self.news.who_ended()):
+                    self._left(who)
                 elif found or (silences := silences + 1) >= SILENCES:
                     self.news.end(found)
                     self._speak(found)

@@ -13,9 +13,8 @@ PATIENCE = 10.0
 """Seconds that the store of the process group may take for an answer."""
 
 _Answer = TypeVar("_Answer")
-_numbers = (
-    itertools.count()
-)  # of the stores that this process has made: of the fits that it has seen, as all ranks have
+_fits = itertools.count()
+"""Of the stores that this process has made, which are as many as those of the other ranks."""
 
 
 class RankStore:
@@ -35,18 +34,22 @@ class RankStore:
     def __init__(self, name: str) -> None:
         # A connection of its own: the process group's may be in use while the training waits.
         store: Any = dist.distributed_c10d._get_default_store()
-        self._store: Any = dist.distributed_c10d.PrefixStore(f"{name} {next(_numbers)}", store.clone())
+        self._store: Any = dist.distributed_c10d.PrefixStore(f"{name} {next(_fits)}", store.clone())
         self._turn = threading.Lock()
         self._question: threading.Thread | None = None
         self.gone = False
 
     def write(self, key: str, text: str) -> bool:
         """Whether the text could be written."""
-        return self._ask(lambda: self._store.set(key, text) or True) or False
+        return self._ask(lambda: self._store.set(key, _plain(text)) or True) or False
 
     def write_first(self, key: str, text: str) -> bool:
         """Whether the store answered; a text that another rank has written there before stays."""
-        return self._ask(lambda: bool(self._store.compare_set(key, "", text))) or False
+        return self._ask(lambda: bool(self._store.compare_set(key, "", _plain(text)))) or False
+
+    def has(self, keys: Sequence[str]) -> bool:
+        """Whether all of them have a text, in one question."""
+        return self._ask(lambda: bool(self._store.check(list(keys)))) or False
 
     def read(self, keys: Sequence[str]) -> dict[str, str] | None:
         """The texts of those keys that have one; None where the store does not answer."""
@@ -78,3 +81,8 @@ class RankStore:
             self._question.start()
             self._question.join(PATIENCE)
             return answers[0] if answers else None
+
+
+def _plain(text: str) -> str:
+    """Text that can be sent: a file's name may hold bytes that are none."""
+    return text.encode("utf-8", "backslashreplace").decode()

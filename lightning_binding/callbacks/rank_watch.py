@@ -29,6 +29,7 @@ GO_ON = (
 
 
 SO_DO_I = "so this one ends, too: go on from the newest checkpoint with --resume auto when that is mended."
+"""What follows who has ended."""
 
 
 class RankWatch(Callback):
@@ -95,7 +96,9 @@ class RankWatch(Callback):
             self._progress.rests()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leaves the group."""
+        """Leaves the group, and tells so: ranks that have more to do wait for nobody's death."""
+        if self._progress is not None:
+            self._progress.news.finish(trainer.global_step)
         self._stop()
         if self._group is not None:
             dist.destroy_process_group(self._group)
@@ -114,7 +117,7 @@ class RankWatch(Callback):
                 _say(f"{who}, about step {trainer.global_step}, {SO_DO_I}")
         else:
             progress.news.leave(f"{type(exception).__name__}: {' '.join(str(exception).split())[:LONGEST]}")
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
             time.sleep(LAST_WORDS)  # with this process may end what the others ask
 
     def _stop(self) -> None:
@@ -130,18 +133,21 @@ class RankWatch(Callback):
             return
         self._progress.passes(watched=False)
         if self._batch % self.every_n_batches == 0:
+            begun = time.monotonic()
             try:
                 dist.monitored_barrier(self._group, timedelta(seconds=self.timeout), wait_all_ranks=True)
             except RuntimeError as error:
-                text = " ".join(str(error).split())
-                ranks = self._missing(trainer, text)
-                self._progress.stop()
-                who = self._progress.news.who_ended()
-                if ranks and not who:
-                    self._progress.news.end(ranks)
+                progress, text, step = self._progress, " ".join(str(error).split()), trainer.global_step
+                if who := progress.news.who_ended():
+                    raise InputError(f"{who}, about step {step}, {SO_DO_I} ({text})") from error
+                late = time.monotonic() - begun >= self.timeout
+                ranks = self._missing(trainer, text) if late else []
+                progress.stop()
+                if ranks:
+                    progress.news.end(ranks)
                 raise InputError(
-                    f"{_named(ranks)} did not come {having} at step {trainer.global_step} within {self.timeout:g} s, "
-                    f"so the run ends: {f'{who}, {SO_DO_I}' if who else GO_ON} ({text})"
+                    f"{_named(ranks)} did not come {having} at step {step}{f' within {self.timeout:g} s' * late}, so "
+                    f"the run ends: {GO_ON} ({text})"
                 ) from error
         self._progress.passes(watched=True)
 
@@ -171,7 +177,8 @@ class RankWatch(Callback):
         _say(text, traceback)
         self._said = True
         time.sleep(LAST_WORDS)  # with a process, connections close, by which the others were to hear of the end
-        self._leave(trainer)
+        if self._progress is not None:  # it has not ended by itself meanwhile
+            self._leave(trainer)
 
     @staticmethod
     def _leave(trainer: Trainer) -> None:

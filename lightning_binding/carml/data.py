@@ -81,10 +81,10 @@ class TrialsDataModule(LightningDataModule):
         for accumulated in self._accumulated():
             if self.minibatches % accumulated:
                 raise InputError(
-                    f"trainer.accumulate_grad_batches={accumulated} puts {accumulated} minibatches into a step, and "
-                    f"the {self.minibatches} of a pass (data.minibatches) do not make whole steps: give a multiple of "
-                    f"{accumulated}, such as --data.minibatches {self.minibatches * accumulated} for the steps without "
-                    "it."
+                    f"accumulate_grad_batches={accumulated}, the trainer's or that of a GradientAccumulationScheduler, "
+                    f"puts {accumulated} minibatches into a step, and the {self.minibatches} of a pass "
+                    f"(data.minibatches) do not make whole steps: give a multiple of {accumulated}, such as "
+                    f"--data.minibatches {self.minibatches * accumulated} for the steps without it."
                 )
         world = self._chosen(self.world)
         if self._collector is None:

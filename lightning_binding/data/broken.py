@@ -88,7 +88,7 @@ class BrokenFiles:
     def _append(self, line: bytes) -> None:
         """Write a line in one piece, at the end of the file as it then is."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             os.write(handle, line)
         finally:

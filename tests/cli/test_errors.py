@@ -3,6 +3,7 @@
 import os
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -251,6 +252,14 @@ def test_the_shell_sees_one_line_and_status_2(monkeypatch: pytest.MonkeyPatch) -
     assert status == 2
     assert len(text.splitlines()) == 1
     assert "did you mean trainer.max_epochs" in text
+
+
+@pytest.mark.long
+def test_a_cold_start_says_no_more() -> None:
+    command = [sys.executable, "-m", "lightning_binding", "fit", "--trainer.max_epoch", "3"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
 
 
 def run_as_a_program() -> None:

@@ -56,7 +56,7 @@ def losses(checkpoints: Path) -> list[float]:
 def parts(path: Path) -> dict[str, Any]:
     checkpoint = torch.load(path, weights_only=True)
     for group in (group for state in checkpoint["optimizer_states"] for group in state["param_groups"]):
-        group.pop("foreach")  # how a step is computed, not what
+        group.pop("foreach", None)  # how a step is computed, not what
     names = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "random_states")
     return {name: checkpoint[name] for name in names}
 
