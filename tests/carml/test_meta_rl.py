@@ -67,7 +67,7 @@ class Order(Callback):
 @pytest.mark.parametrize("minibatches", [1, 3])
 def test_steps_of_accumulated_minibatches_are_whole(minibatches: int, tmp_path: Path) -> None:
     data = TrialsDataModule(envs=6, minibatches=minibatches, eval_trials=8)
-    message = rf"accumulate_grad_batches=2 .* {minibatches} of a pass .* --data.minibatches {2 * minibatches} for"
+    message = rf"accumulate_grad_batches=2, .* {minibatches} of a pass .* --data.minibatches {2 * minibatches} for"
     with pytest.raises(InputError, match=message):
         trainer_of(tmp_path, max_epochs=1, accumulate_grad_batches=2).fit(small(), data)
     trainer = trainer_of(tmp_path, max_epochs=1, accumulate_grad_batches=2)
