@@ -31,9 +31,8 @@ NAMES = ("mask", "points", "joints", "cifar_python", "cifar_binary", "safetensor
          "shard_index", *SHARES)  # fmt: skip
 
 
-def fuzz(target: Target, name: str, runs: int, keep: Path, told: Path) -> None:
+def fuzz(target: Target, name: str, runs: int, keep: Path, told: Path, place: Path) -> None:
     """One reader, in this process, which atheris ends."""
-    place = Path(tempfile.mkdtemp(dir=MEMORY))
     corpus, path = place / "corpus", place / "sandbox" / f"input{target.ending}"
     corpus.mkdir()
     path.parent.mkdir()
@@ -82,9 +81,10 @@ def main() -> None:
     for name in given.only or NAMES:
         runs, started = round(given.count * SHARES.get(name, rest) / 100), time.monotonic()
         told = Path(made.name, f"{name}.json")
-        fork = Fork(fuzz, readers[name], name, runs, keep, told)
-        status, text = fork.wait(24 * 3600)
-        fork.close()
+        with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+            fork = Fork(fuzz, readers[name], name, runs, keep, told, Path(place))
+            status, text = fork.wait(24 * 3600)
+            fork.close()
         found = json.loads(told.read_text()) if told.exists() else {"inputs": 0, "failure": None}
         if status and not found["failure"]:
             found["failure"] = f"the process ended with {status}: {text[-500:]}"

@@ -83,10 +83,12 @@ def test_a_conversion_that_is_killed_goes_on(tmp_path: Path) -> None:
         process = multiprocessing.get_context("fork").Process(target=write_shards, args=args)
         process.start()
         deadline = time.monotonic() + 60
-        while len(list((out / PROGRESS).glob("*.json"))) < kill_at and process.is_alive():
-            assert time.monotonic() < deadline
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join()
+        try:
+            while len(list((out / PROGRESS).glob("*.json"))) < kill_at and process.is_alive():
+                assert time.monotonic() < deadline
+        finally:
+            process.kill()
+            process.join()
         assert (out / PROGRESS).is_dir(), "it was killed too late"
         time.sleep(0.5)  # the workers see it
         finished = [path.stem.split("-") for path in (out / PROGRESS).glob("*.json")]
