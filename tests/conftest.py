@@ -9,6 +9,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests are of the CPU
 import lightning_binding  # isort: skip  # noqa: F401  (before anything imports torchvision)
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,11 +18,21 @@ import numpy as np
 import pytest
 import torch
 from gloo_pool import GlooPool
+from tqdm import tqdm
 
 # Machines differ in speed, so no example has a deadline; the examples are the same in every run.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tests")
 torch.set_num_threads(1)
+
+
+def _own_lock() -> None:
+    """The lock of progress bars is one of all forks otherwise, and stays locked when one that draws is killed."""
+    tqdm.set_lock(threading.RLock())
+
+
+_own_lock()
+os.register_at_fork(after_in_child=_own_lock)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -13,6 +13,9 @@ from lightning_binding.data.sampling import ExactSampler, TrainSampler, replicas
 from lightning_binding.errors import InputError
 from lightning_binding.sheltered import sheltered
 
+READ_AHEAD = 2
+"""Batches that each worker holds ready: torch's own number, which a cache of shards must know."""
+
 
 def as_is(batch: Any) -> Any:
     """The collate function: the datasets return whole batches, where `DataLoader` is declared for lists."""
@@ -119,6 +122,7 @@ def train_loader(
         sampler=sampler,
         drop_last=len(sampler) >= batch_size,
         num_workers=num_workers,
+        prefetch_factor=READ_AHEAD if num_workers else None,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         collate_fn=as_is,

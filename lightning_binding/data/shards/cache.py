@@ -113,7 +113,10 @@ class Cached:
         )
 
     def expect(self, infos: Sequence[ChunkInfo]) -> None:
-        """Has chunks fetched by a thread of this process."""
+        """Has chunks fetched by a thread of this process, instead of those that were expected before."""
+        for info in infos:
+            with suppress(FileNotFoundError):
+                os.utime(self.path(info))  # those behind them make room first
         if self._prefetcher is None or not self._prefetcher.alive:
             self._prefetcher = Prefetcher(self.fetch)
         self._prefetcher.want(infos)
@@ -132,7 +135,8 @@ class Cached:
                 return
             with self._reserved(path.with_suffix(".part"), info.bytes) as part:
                 self.remote.fetch(info, part)
-                os.replace(part.name, path)
+                with locked(self.folder / "room.lock"):  # who makes room lists the files, and would overlook it
+                    os.replace(part.name, path)
 
     @contextmanager
     def _reserved(self, path: Path, size: int) -> Iterator[IO[bytes]]:

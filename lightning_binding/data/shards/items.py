@@ -80,7 +80,7 @@ class ShardItems:
         yield io.BytesIO(example.data), example.label
 
     def expect(self, numbers: list[int]) -> None:
-        """Tells the store which chunks are needed now and next."""
+        """Tells the store which chunks are needed now and next, and none but those."""
         self.store.expect([self.index.chunks[number] for number in numbers])
 
     def close(self) -> None:

@@ -32,9 +32,9 @@ class Prefetcher:
         return self._thread.is_alive()
 
     def want(self, infos: Sequence[ChunkInfo]) -> None:
-        """Adds chunks to those that are fetched."""
+        """Chunks to fetch instead of those that were wanted before: who fell behind must not fetch what is past."""
         with self._changed:
-            self._wanted.update(dict.fromkeys(infos))
+            self._wanted = dict.fromkeys(infos)
             self._changed.notify()
 
     def _work(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import Dataset
 
 from lightning_binding.data.sampling import replicas
@@ -30,8 +31,9 @@ class Reading:
             number the order is the same on any number of ranks; make it a multiple of them.
         cache: Folder on a local disk into which chunks are fetched; the ranks and runs of a machine may share it. None
             reads a folder where it is; an address needs a cache.
-        cache_gb: GiB that the cache may hold, of all that share it. Each rank needs `2 * block` chunks; what other runs
-            that share it need is not known here.
+        cache_gb: GiB that the cache may hold, of all that share it. Each rank needs `2 * block` chunks of each of its
+            streams, and more where its workers read further ahead than a block; what other runs that share it need is
+            not known here.
         timeout: Seconds without a byte, or for all headers together, after which a server counts as stalled.
         retries: Attempts after the first, with longer and longer pauses, before a chunk counts as missing.
     """
@@ -57,7 +59,13 @@ class Reading:
         raise InputError(f"{root} is read through a folder on a local disk: give --data.reading.cache.")
 
     def sampler(
-        self, data: Dataset[Any], items: ShardItems, seed: int, repeats: int = 1, trainer: Trainer | None = None
+        self,
+        data: Dataset[Any],
+        items: ShardItems,
+        seed: int,
+        repeats: int = 1,
+        trainer: Trainer | None = None,
+        read_ahead: int = 0,
     ) -> ShardSampler:
         """The draws of this rank.
 
@@ -67,23 +75,45 @@ class Reading:
             seed: Of the order.
             repeats: Examples of each item.
             trainer: Whose ranks on this machine share the cache.
+            read_ahead: Examples that the workers of a rank hold ready; for them, a cache that is too small is warned
+                of, since chunks may come twice.
 
         Raises:
-            InputError: Fewer examples than ranks, or a cache that is too small.
+            InputError: Fewer examples than ranks, or a cache that is too small for two blocks of each stream.
         """
         sizes = [size * repeats for size in items.sizes]
         sampler = ShardSampler(data, sizes, *replicas(), seed, self.block, self.streams, items.expect, items.identity())
-        largest = max(chunk.bytes for chunk in items.index.chunks)
+        if self.cache is not None:
+            self._make_room(sampler, items, 1 if trainer is None else trainer.num_devices, read_ahead)
+        return sampler
+
+    def _make_room(self, sampler: ShardSampler, items: ShardItems, ranks: int, read_ahead: int) -> None:
+        """Compares the cache with what the ranks of this machine need at a time.
+
+        That is of each stream the block it is in, the next one, and those that workers still read meanwhile.
+        """
         own = sampler.streams // math.gcd(sampler.streams, sampler.num_replicas)  # the streams that a rank reads
-        ranks = 1 if trainer is None else trainer.num_devices
-        needed = min(2 * self.block * own * ranks, len(sizes)) * largest / 2**30
-        if self.cache is not None and needed > self.cache_gb:
+        chunk = max(info.bytes for info in items.index.chunks) / 2**30
+
+        def room(blocks: int) -> float:
+            return min(blocks * self.block * own * ranks, len(sampler.sizes)) * chunk
+
+        if room(2) > self.cache_gb:
             raise InputError(
-                f"reading.cache_gb is {self.cache_gb:g}, and the run needs {needed:.3g} on this machine: two blocks of "
-                f"{self.block} chunks for each stream, {own} in each of its {ranks} ranks. Give more, a smaller "
+                f"reading.cache_gb is {self.cache_gb:g}, and the run needs {room(2):.3g} on this machine: two blocks "
+                f"of {self.block} chunks for each stream, {own} in each of its {ranks} ranks. Give more, a smaller "
                 "reading.block, or fewer streams."
             )
-        return sampler
+        of_block = self.block * sum(sampler.sizes) / len(sampler.sizes)
+        sampler.behind = math.ceil(read_ahead / own / of_block)
+        blocks = 2 + sampler.behind
+        if room(blocks) > self.cache_gb:
+            rank_zero_warn(
+                f"reading.cache_gb is {self.cache_gb:g}. The workers of a rank read {read_ahead} examples ahead and a "
+                f"block has {of_block:.0f}, so that {blocks} blocks of each stream are in use, {room(blocks):.3g} GiB "
+                "on this machine: with less, chunks may be fetched twice. Give more, or fewer or smaller batches ahead "
+                "(--data.num_workers, --data.batch_size)."
+            )
 
 
 def place(root: str) -> str:

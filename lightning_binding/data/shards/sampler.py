@@ -27,8 +27,10 @@ class ShardSampler(TrainSampler):
         block: Chunks whose examples are shuffled together.
         streams: Number of streams over all ranks; None: one for each rank. With the same number the order is the same
             on any number of ranks; a rank needs few chunks if it is a multiple of theirs.
-        ahead: Called with the chunks of a block that begins and of the one behind it.
+        ahead: Called when a block begins, with the chunks that are needed from then on: those of the block that each
+            stream is in, then those of the next, and of those behind it.
         identity: What tells these shards from others of the same sizes.
+        behind: Blocks behind the one that a stream is in, which workers may not have read yet.
 
     Raises:
         InputError: Fewer examples than streams or ranks, or sizes that are not positive.
@@ -45,6 +47,7 @@ class ShardSampler(TrainSampler):
         streams: int | None = None,
         ahead: Callable[[list[int]], None] | None = None,
         identity: bytes = b"",
+        behind: int = 0,
     ) -> None:
         super().__init__(data, num_replicas, rank, seed)
         if block < 1 or (streams is not None and streams < 1):
@@ -53,7 +56,7 @@ class ShardSampler(TrainSampler):
         self.block = block
         self._streams = streams or num_replicas
         self._started: tuple[int, int] | None = None
-        self.ahead, self.identity = ahead, identity
+        self.ahead, self.identity, self.behind = ahead, identity, behind
         if sum(self.sizes) < max(self._streams, num_replicas):
             raise InputError(
                 f"{sum(self.sizes)} examples cannot be dealt to {num_replicas} ranks and {self._streams} streams; give "
@@ -107,9 +110,19 @@ class ShardSampler(TrainSampler):
     def _draws(self, order: ShardOrder, stream: Numbers, example: Numbers, block: Numbers) -> Iterator[Draw]:
         """The draws; what is needed next is said in time."""
         at: dict[int, int] = {}
+        first: dict[int, int] = {}
         blocks = {int(number): order.blocks(int(number)) for number in np.unique(stream)} if self.ahead else {}
         for number, index, place in zip(stream.tolist(), example.tolist(), block.tolist(), strict=True):
             if self.ahead and at.get(number) != place:
                 at[number] = place
-                self.ahead([chunk for each in blocks[number][place : place + 2] for chunk in each])
+                first.setdefault(number, place)
+                self.ahead(
+                    [
+                        chunk
+                        for away in (0, 1, *range(-1, -1 - self.behind, -1))
+                        for each, now in at.items()
+                        if first[each] <= now + away < len(blocks[each])
+                        for chunk in blocks[each][now + away]
+                    ]
+                )
             yield index, order.epoch

@@ -8,6 +8,8 @@ import ssl
 import threading
 import time
 import urllib.error
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -289,6 +291,26 @@ def test_the_next_chunks_are_fetched_meanwhile(server: Server, tmp_path: Path) -
     assert any(thread.name == "prefetch" for thread in threading.enumerate())
 
 
+def test_what_is_expected_no_more_is_not_fetched(server: Server, tmp_path: Path) -> None:
+    """A thread that fell behind goes on with what is needed now; what is expected again makes room last."""
+    cached = store(server, tmp_path / "cache", timeout=1)
+    infos = cached.index().chunks
+    for info in infos[1:3]:
+        cached.fetch(info)
+    cached.most = 4 * max(info.bytes for info in infos)
+    server.faults[FIRST] = ["stall"]
+    cached.expect([infos[0], infos[6]])
+    deadline = time.monotonic() + 20
+    while not server.asked[FIRST]:
+        assert time.monotonic() < deadline
+    cached.expect([infos[1], infos[3], infos[4]])
+    while not cached.path(infos[4]).is_file():
+        assert time.monotonic() < deadline
+    assert not server.asked[f"train/{infos[6].file}"]
+    there = [info.file for info in infos if cached.path(info).is_file()]
+    assert there == [infos[at].file for at in (0, 1, 3, 4)]
+
+
 def test_a_folder_through_a_cache(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "FIRST_WAIT", 0.01)
     root = tmp_path / "train"
@@ -307,27 +329,59 @@ def test_a_folder_through_a_cache(shards: Path, tmp_path: Path, monkeypatch: pyt
         cached.open(infos[2])
 
 
+@pytest.fixture
+def arrivals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a line for each chunk that came into a cache, in whichever process."""
+    arrived, replace = tmp_path / "arrived", os.replace
+
+    def noted(source: str, to: Path) -> None:
+        replace(source, to)
+        with open(arrived, "a") as file:
+            file.write(f"{to}\n")
+
+    monkeypatch.setattr(os, "replace", noted)
+    return arrived
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-def test_training_over_http_with_a_small_cache(server: Server, shards: Path, tmp_path: Path, workers: int) -> None:
+def test_training_over_http_with_a_small_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrivals: Path, workers: int
+) -> None:
     """The batches are those of the folder, whatever the server does, and hardly a chunk comes twice."""
-    largest = max(info.bytes for info in Folder(str(shards / "train")).index().chunks)
+    monkeypatch.setattr(attempts, "FIRST_WAIT", 0.01)
+    monkeypatch.setenv("no_proxy", "*")
+    root = tmp_path / "shards"
+    chunks = write_shards(write_pictures(tmp_path / "source", per_class=40), root)["train"].chunks
+    assert len(chunks) > 25
+    blocks = 5 if workers else 2  # two workers read four batches ahead, more than two blocks of two chunks
+    limit = blocks * 2 * max(info.bytes for info in chunks)
+    reading = Reading(2, cache=str(tmp_path / "cache"), cache_gb=limit / 2**30, timeout=0.5, retries=5)
     options = {**IMAGES, "num_workers": workers}
-    limit = 4 * largest
-    reading = Reading(2, cache=str(tmp_path / "cache"), cache_gb=limit / 2**30, timeout=0.5, retries=3)
-    names = sorted(path.name for path in (shards / "train").glob("*.bin"))
-    for name, fault in zip(names, ("500", "cut", "altered", "drop", "stall"), strict=False):
-        server.faults[f"train/{name}"] = [fault]
-    streamed = ShardedImageDataModule(server.address, reading, **options)
-    streamed.setup("fit")
-    loader = streamed.train_dataloader()
-    plain = ShardedImageDataModule(str(shards), Reading(2), **IMAGES).train_dataloader()
-    for a, b in zip(loader, plain, strict=True):
-        assert torch.equal(a["image"], b["image"])
-        assert torch.equal(a["label"], b["label"])
-        assert size_of(tmp_path / "cache") <= limit
-    assert sum(server.asked[f"train/{name}"] for name in names) <= len(names) + 5 + 2
-    if workers:
-        loader._iterator._shutdown_workers()  # type: ignore[union-attr]
+    arrivals.unlink(missing_ok=True)
+    with serving(root) as server, warnings.catch_warnings(action="error", category=UserWarning):
+        for info, fault in zip(chunks, ("500", "cut", "altered", "drop", "stall"), strict=False):
+            server.faults[f"train/{info.file}"] = [fault]
+        loader = ShardedImageDataModule(server.address, reading, **options).train_dataloader()
+        plain = ShardedImageDataModule(str(root), Reading(2), **IMAGES).train_dataloader()
+        for a, b in zip(loader, plain, strict=True):
+            assert torch.equal(a["image"], b["image"])
+            assert torch.equal(a["label"], b["label"])
+            assert size_of(tmp_path / "cache") <= limit
+        assert sum(server.asked[f"train/{info.file}"] for info in chunks) >= len(chunks) + 5
+        came = Counter(arrivals.read_text().split())
+        assert len(came) == len(chunks)
+        assert came.total() <= len(chunks) + 2
+        if workers:
+            loader._iterator._shutdown_workers()  # type: ignore[union-attr]
+
+
+def test_a_cache_too_small_for_what_workers_hold_is_warned_of(shards: Path, tmp_path: Path) -> None:
+    infos = Folder(str(shards / "train")).index().chunks
+    size = 4 * max(info.bytes for info in infos) / 2**30
+    reading = Reading(1, cache=str(tmp_path / "cache"), cache_gb=size)
+    options = {**IMAGES, "num_workers": 2}
+    with pytest.warns(UserWarning, match=r"16 examples ahead and a block has 4, so that 6 blocks of"):
+        ShardedImageDataModule(str(shards), reading, **options).train_dataloader()
 
 
 class Recorder(LightningModule):
