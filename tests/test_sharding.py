@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
-from lightning_binding import InputError
+from lightning_binding import InputError, optim
 from lightning_binding.crw.module import ContrastiveRandomWalk
 from lightning_binding.optim import Muon, parameter_groups, replaced
 from lightning_binding.rin.module import RINDiffusion
@@ -116,7 +116,8 @@ def steps(rank: int, world: int) -> None:
         asked.append(foreach)
         update(*arguments, foreach=foreach, **options)
 
-    with replaced(muon, {"nadamw": recorded}):
+    # In bfloat16 the iteration makes as much of its rounding as of directions in which the gradient is almost zero.
+    with replaced(muon, {"nadamw": recorded}), replaced(optim, {"processor_has_bfloat16": lambda: False}):
         for each in (network, sharded):
             loss(each, 0).backward()
             Muon(parameter_groups(each.parameters()), lr=0.01, nesterov=True).step()
