@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _COMMENT = len(MARK) + 64
 _END = b"PK\5\6"
 _RECORD = 22
 _BLOCK = 1 << 20
+_being_written: set[Path] = set()
 
 
 class _Hashed:
@@ -62,6 +64,7 @@ def write_checkpoint(checkpoint: Any, path: str | Path) -> None:
     """
     path = Path(path)
     beside = path.with_name(path.name + UNFINISHED)
+    _being_written.add(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "wb") as file:
@@ -79,7 +82,20 @@ def write_checkpoint(checkpoint: Any, path: str | Path) -> None:
         if not isinstance(error.__context__, OSError) and "write" not in str(error):
             raise
         raise InputError(_unwritten(path, "is the disk full?")) from error
+    finally:
+        _being_written.discard(path)
     _sync_folder(path.parent)
+
+
+def await_written(longest: float) -> None:
+    """Waits for the checkpoint that another thread of this process is at, some seconds at most.
+
+    Args:
+        longest: Seconds.
+    """
+    deadline = time.monotonic() + longest
+    while _being_written and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _unwritten(path: Path, reason: str) -> str:

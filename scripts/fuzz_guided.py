@@ -72,6 +72,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="a JSON file of what was found")
     given = options.parse_args()
     keep = given.keep.absolute()
+    kept = keep.is_dir()
     keep.mkdir(parents=True, exist_ok=True)
     rest = (100 - sum(SHARES.values())) / (len(NAMES) - len(SHARES))
     results: dict[str, Any] = {}
@@ -92,6 +93,8 @@ def main() -> None:
         print(name, results[name], flush=True)
         if given.out:
             given.out.write_text(json.dumps({"targets": results}, indent=2) + "\n")
+    if not kept and not any(keep.iterdir()):
+        keep.rmdir()
     wrong = [name for name, found in results.items() if found["failure"] or found.get("inputs_that_left_files")]
     sys.exit(f"These fail, see {keep}: {', '.join(wrong)}" if wrong else 0)
 

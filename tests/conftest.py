@@ -2,7 +2,7 @@
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # with `-n 2`, each process has a core
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # `-n 3` has two cores to itself, and one of three waits
 os.environ["HF_HUB_OFFLINE"] = "1"  # a forgotten download fails at once
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests are of the CPU
 

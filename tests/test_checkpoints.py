@@ -2,6 +2,8 @@
 
 import resource
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_binding.checkpoints import UNFINISHED, VerifiedCheckpointIO, verify, write_checkpoint
+from lightning_binding.checkpoints import UNFINISHED, VerifiedCheckpointIO, await_written, verify, write_checkpoint
 from lightning_binding.errors import InputError
 from lightning_binding.weights import newest_valid, read_checkpoint
 
@@ -82,3 +84,25 @@ def test_a_full_disk_leaves_the_last_one_intact(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_checkpoint_that_is_being_written_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, slow, begun = torch.save, 0.5, threading.Event()
+
+    def slowly(*arguments: Any) -> None:
+        begun.set()
+        time.sleep(slow)
+        save(*arguments)
+
+    monkeypatch.setattr(torch, "save", slowly)
+    writer = threading.Thread(target=write_checkpoint, args=(STATE, tmp_path / "a.ckpt"))
+    writer.start()
+    begun.wait()
+    await_written(0.1)
+    assert not (tmp_path / "a.ckpt").exists()  # it is not waited for longer than that
+    await_written(60)
+    assert verify(tmp_path / "a.ckpt")
+    writer.join()
+    began = time.monotonic()
+    await_written(60)
+    assert time.monotonic() - began < 1

@@ -42,7 +42,7 @@ def measured(name: str, rounds: int) -> dict[str, list[tuple[int, float]]]:
         best = dict.fromkeys(plot.sizes, float("inf"))
         for _ in range(rounds):
             for size, process in processes.items():
-                best[size] = min(best[size], *process.round(2)["seconds"])
+                best[size] = min(best[size], *process.turn(2)["seconds"])
         for process in processes.values():
             process.close()
         found[line] = list(best.items())

@@ -1,7 +1,8 @@
-"""Measures a case: its sides in processes of their own, which take turns over several rounds.
+"""Measures a case over several rounds: its sides in processes of their own, new ones in each round, which take turns.
 
 A process for each side has its own peak of memory; turns put ours and the peer under the same load of the machine, so
-that their ratio means something where their times do not. All rounds are kept: their spread is the noise.
+that their ratio means something where their times do not. A process may be fast or slow for its whole life, by where
+the system puts it and its memory: so each round starts others. All rounds are kept: their spread is the noise.
 """
 
 import json
@@ -37,7 +38,7 @@ class Process:
         """Waits until the side is built and warm: what a call does."""
         return self._answer()
 
-    def round(self, calls: int) -> dict[str, Any]:
+    def turn(self, calls: int) -> dict[str, Any]:
         """One turn: the seconds of each call, and the peak of memory so far."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{calls}\n")
@@ -58,29 +59,34 @@ class Process:
         return answer
 
 
-def measure(name: str, rounds: int = 5, turn: float = 0.5) -> dict[str, Any]:
+def measure(name: str, rounds: int = 5, turn: float = 0.5, turns: int = 3) -> dict[str, Any]:
     """All that is found out about a case.
 
     Args:
         name: Of the case.
-        rounds: Turns of each side, after one that is thrown away.
+        rounds: How often all sides are started.
         turn: Seconds that a turn takes, at least one call.
+        turns: Turns of each side in a round, after one that is thrown away.
 
     Returns:
-        Of each side its `units`, `price`, `mib` and the best seconds of a call in each round.
+        Of each side its `units`, `price`, `mib`, the most of all rounds, and the best `seconds` of a call in each.
     """
     case = CASES[name]
     sides = ["ours", *(["peer"] if installed(case) else []), *([case.limit] if case.limit else [])]
-    processes = {side: Process(name, side) for side in sides}
-    found: dict[str, dict[str, Any]] = {side: {**each.ready(), "seconds": []} for side, each in processes.items()}
-    calls = {side: max(1, int(turn / min(each.round(1)["seconds"]))) for side, each in processes.items()}
+    found: dict[str, dict[str, Any]] = {side: {"seconds": [], "mib": 0.0} for side in sides}
     for _ in range(rounds):
+        processes = {side: Process(name, side) for side in sides}
         for side, process in processes.items():
-            answer = process.round(calls[side])
-            found[side]["seconds"].append(min(answer["seconds"]))
-            found[side]["mib"] = answer["mib"]
-    for process in processes.values():
-        process.close()
+            found[side].update(process.ready())
+        calls = {side: max(1, int(turn / min(each.turn(1)["seconds"]))) for side, each in processes.items()}
+        best = dict.fromkeys(sides, float("inf"))
+        for side, process in [*processes.items()] * turns:
+            answer = process.turn(calls[side])
+            best[side] = min(best[side], *answer["seconds"])
+            found[side]["mib"] = max(found[side]["mib"], answer["mib"])
+        for side, process in processes.items():
+            process.close()
+            found[side]["seconds"].append(best[side])
     return found
 
 

@@ -1,6 +1,6 @@
 """A process that measures one side of one case: `python -m suite.worker CASE SIDE`.
 
-It says what a call does, then takes the number of calls of a round from each line it reads, and answers with the time
+It says what a call does, then takes the number of calls of a turn from each line it reads, and answers with the time
 of each: in seconds of the processor, which other work on the machine lengthens less than the clock's.
 """
 

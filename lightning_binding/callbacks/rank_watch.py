@@ -16,10 +16,13 @@ from torch import Tensor
 
 from lightning_binding.callbacks.rank_news import is_echo
 from lightning_binding.callbacks.rank_progress import RankProgress
+from lightning_binding.checkpoints import await_written
 from lightning_binding.errors import InputError
 
 LONGEST = 500
 """Letters of another rank's error that are repeated."""
+LAST_CHECKPOINT = 600.0
+"""Seconds in which a checkpoint that this rank is writing may be finished."""
 LAST_WORDS = 3.0
 """Seconds in which all ranks hear of the end, and say so; the one that hangs, where."""
 GO_ON = (
@@ -182,6 +185,7 @@ class RankWatch(Callback):
 
     @staticmethod
     def _leave(trainer: Trainer) -> None:
+        await_written(LAST_CHECKPOINT)
         with contextlib.suppress(Exception):
             for each in getattr(trainer.strategy.launcher, "procs", []):  # those that Lightning started from this one
                 each.kill()

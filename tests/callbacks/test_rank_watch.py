@@ -110,10 +110,10 @@ def test_the_culprit_is_named(what: str) -> None:
             rank.close()
 
 
-@pytest.mark.parametrize("culprit", [0, 1])
-def test_a_rank_that_dies_in_backward(culprit: int) -> None:
+@pytest.mark.parametrize(("where", "culprit"), [(" in backward", 0), (" in backward", 1), ("", 0)])
+def test_a_rank_that_dies(where: str, culprit: int) -> None:
     """The connection that the other one waits for closes, and says but a port."""
-    text, dead = named("killed in backward", culprit, sharded=False, batches=3, status=1)
+    text, dead = named(f"killed{where}", culprit, sharded=False, batches=3, status=1)
     dead.close()
     who = ("rank 0 or torchrun, which keeps the ranks together, has ended", "rank 1 does not answer any more")
     assert who[culprit] in text, text
