@@ -2,7 +2,7 @@
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # `-n 3` has two cores to itself, and one of three waits
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # of three processes on two cores, one waits
 os.environ["HF_HUB_OFFLINE"] = "1"  # a forgotten download fails at once
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests are of the CPU
 
