@@ -110,6 +110,10 @@ def test_each_round_starts_processes_that_take_turns(monkeypatch: pytest.MonkeyP
     assert started == ["ours", "peer"] * 2
     assert turns == [*["ours", "peer"] * 3, "", ""] * 2
     assert found["ours"] == {"units": 20, "price": 20, "mib": 103, "seconds": [1 / 3, 1 + 1 / 3]}
+    turns.clear()
+    monkeypatch.setattr(harness, "LONG", 0.5)
+    harness.measure("crw_walk", rounds=1, turn=0, turns=2)
+    assert turns == [*["ours", "peer"] * 2, "", ""]
 
 
 def test_the_limit_of_a_step_of_crw_is_that_of_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 from suite.catalogue import CASES, Case
 
 HERE = Path(__file__).parents[1]
+LONG = 5.0
+"""Seconds of a call from which one turn of a round is enough."""
 
 
 class Process:
@@ -66,7 +68,7 @@ def measure(name: str, rounds: int = 5, turn: float = 0.5, turns: int = 3) -> di
         name: Of the case.
         rounds: How often all sides are started.
         turn: Seconds that a turn takes, at least one call.
-        turns: Turns of each side in a round, after one that is thrown away.
+        turns: Turns of each side in a round, after one that is thrown away; one alone where a call takes long.
 
     Returns:
         Of each side its `units`, `price`, `mib`, the most of all rounds, and the best `seconds` of a call in each.
@@ -78,10 +80,10 @@ def measure(name: str, rounds: int = 5, turn: float = 0.5, turns: int = 3) -> di
         processes = {side: Process(name, side) for side in sides}
         for side, process in processes.items():
             found[side].update(process.ready())
-        calls = {side: max(1, int(turn / min(each.turn(1)["seconds"]))) for side, each in processes.items()}
+        first = {side: min(process.turn(1)["seconds"]) for side, process in processes.items()}
         best = dict.fromkeys(sides, float("inf"))
-        for side, process in [*processes.items()] * turns:
-            answer = process.turn(calls[side])
+        for side, process in [*processes.items()] * (1 if max(first.values()) > LONG else turns):
+            answer = process.turn(max(1, int(turn / first[side])))
             best[side] = min(best[side], *answer["seconds"])
             found[side]["mib"] = max(found[side]["mib"], answer["mib"])
         for side, process in processes.items():
