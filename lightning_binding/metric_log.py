@@ -22,6 +22,9 @@ class _Writer(ExperimentWriter):
             self.metrics_keys = sorted(rows[0])
             self._replace(rows)
 
+    def _check_log_dir_exists(self) -> None:
+        """What is there has been looked at; Lightning's would remove it before the rows of before are written."""
+
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         self._replace(read_rows(self.metrics_file_path))
 
@@ -31,6 +34,8 @@ class _Writer(ExperimentWriter):
             table = csv.DictWriter(file, fieldnames=self.metrics_keys)
             table.writeheader()
             table.writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, self.metrics_file_path)
 
 
@@ -89,5 +94,6 @@ class MetricLog(CSVLogger):
             path.rename(path.with_name(f"metrics.{len(list(path.parent.glob('metrics.*.csv')))}.csv"))
             return []
         rows = [row for row in read_rows(path) if int(row["step"]) < self._from_step]
-        path.unlink()
+        if not rows:
+            path.unlink()
         return rows

@@ -37,7 +37,7 @@ os.register_at_fork(after_in_child=_own_lock)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Halves of the suite in order, which share what modules and the session make; who is done takes from the other."""
+    """Parts of the suite in order, which share what modules and the session make; who is done takes from the other."""
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None

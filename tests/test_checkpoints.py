@@ -87,7 +87,7 @@ def test_a_full_disk_leaves_the_last_one_intact(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_is_being_written_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save, slow, begun = torch.save, 0.5, threading.Event()
+    save, slow, begun = torch.save, 2.0, threading.Event()
 
     def slowly(*arguments: Any) -> None:
         begun.set()
@@ -97,7 +97,7 @@ def test_a_checkpoint_that_is_being_written_is_waited_for(tmp_path: Path, monkey
     monkeypatch.setattr(torch, "save", slowly)
     writer = threading.Thread(target=write_checkpoint, args=(STATE, tmp_path / "a.ckpt"))
     writer.start()
-    begun.wait()
+    assert begun.wait(20)
     await_written(0.1)
     assert not (tmp_path / "a.ckpt").exists()  # it is not waited for longer than that
     await_written(60)

@@ -1,6 +1,10 @@
 """A log that goes on is the log of a run that was not interrupted."""
 
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from lightning_binding.metric_log import MetricLog, read_rows
 
@@ -47,3 +51,27 @@ def test_a_new_log_leaves_the_old_one(tmp_path: Path) -> None:
     write(tmp_path, range(1))
     assert len(read_rows(tmp_path / "metrics.0.csv")) == 3
     assert len(read_rows(tmp_path / "metrics.csv")) == 1
+
+
+def test_a_crash_at_the_start_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = MetricLog(tmp_path)
+    log.log_metrics({"loss": 1.0}, 0)
+    log.log_metrics({"loss": 2.0}, 1)
+    log.save()
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", dies)
+        with pytest.raises(KeyboardInterrupt):
+            MetricLog(tmp_path, from_step=1).log_metrics({"loss": 3.0}, 1)
+    assert [row["loss"] for row in read_rows(tmp_path / "metrics.csv")] == ["1.0", "2.0"]
+    again = MetricLog(tmp_path, from_step=1)
+    again.log_metrics({"loss": 3.0}, 1)
+    again.save()
+    assert [row["loss"] for row in read_rows(tmp_path / "metrics.csv")] == ["1.0", "3.0"]
+    nothing = MetricLog(tmp_path, from_step=0)
+    nothing.log_metrics({"other": 4.0}, 0)
+    nothing.save()
+    assert [row["other"] for row in read_rows(tmp_path / "metrics.csv")] == ["4.0"]

@@ -32,18 +32,18 @@ PLOTS = {
 
 
 def measured(name: str, rounds: int) -> dict[str, list[tuple[int, float]]]:
-    """Size and best seconds of a call for every point of a plot."""
+    """Size and best seconds of a call for every point of a plot; each round starts new processes."""
     plot = PLOTS[name]
     found: dict[str, list[tuple[int, float]]] = {}
     for line in plot.lines:
-        processes = {size: Process(f"growth:{name}:{line}", str(size)) for size in plot.sizes}
-        for process in processes.values():
-            process.ready()
         best = dict.fromkeys(plot.sizes, float("inf"))
         for _ in range(rounds):
+            processes = {size: Process(f"growth:{name}:{line}", str(size)) for size in plot.sizes}
+            for process in processes.values():
+                process.ready()
             for size, process in processes.items():
                 best[size] = min(best[size], *process.turn(2)["seconds"])
-        for process in processes.values():
-            process.close()
+            for process in processes.values():
+                process.close()
         found[line] = list(best.items())
     return found

@@ -37,7 +37,7 @@ def change(before: list[float], after: list[float]) -> tuple[float, bool]:
     """Relative change of the middle ratio, and whether it is more than noise.
 
     It is where the rounds of both runs, each of processes of its own, do not overlap, which chance alone gives to 2 in
-    252 pairs of runs of five rounds, and where it is at least `SMALLEST`.
+    252 pairs of runs of five rounds (2 in 56 of five and three), and where it is at least `SMALLEST`.
     """
     relative = median(after) / median(before) - 1
     apart = max(after) < min(before) or min(after) > max(before)

@@ -180,12 +180,12 @@ class RankWatch(Callback):
         _say(text, traceback)
         self._said = True
         time.sleep(LAST_WORDS)  # with a process, connections close, by which the others were to hear of the end
+        await_written(LAST_CHECKPOINT)
         if self._progress is not None:  # it has not ended by itself meanwhile
             self._leave(trainer)
 
     @staticmethod
     def _leave(trainer: Trainer) -> None:
-        await_written(LAST_CHECKPOINT)
         with contextlib.suppress(Exception):
             for each in getattr(trainer.strategy.launcher, "procs", []):  # those that Lightning started from this one
                 each.kill()

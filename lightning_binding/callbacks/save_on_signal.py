@@ -25,8 +25,8 @@ class SaveOnSignal(Callback):
     The step that is under way is finished first, and another one where an epoch ends with it, so the checkpoint is one
     that training goes on from exactly; Lightning's own handler writes in the middle of a step. The process then ends
     with 128 + the signal's number. If that takes longer than the deadline, the process ends without a new checkpoint,
-    and the one before is what remains. In a SLURM job one of `requeue` puts the job into the queue again: with
-    `--resume auto` the same script goes on.
+    and the one before is what remains. In a SLURM job one of `requeue` puts the job into the queue again, saved or not:
+    with `--resume auto` the same script goes on.
 
     Args:
         signals: Names of the signals. SLURM sends the one that `#SBATCH --signal=USR1@120` names.
@@ -52,9 +52,11 @@ class SaveOnSignal(Callback):
         self._received: signal.Signals | None = None
         self._before: dict[str, Any] = {}
         self._timer: threading.Timer | None = None
+        self._trainer: Trainer | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the signals over, from Lightning too."""
+        self._trainer = trainer
         if threading.current_thread() is threading.main_thread():
             for name in self.signals:
                 self._before[name] = signal.signal(signal.Signals[name], self._receive)
@@ -100,10 +102,17 @@ class SaveOnSignal(Callback):
             self._timer.start()
 
     def _give_up(self) -> None:
-        number = int(self._received or signal.SIGTERM)
+        received = self._received or signal.SIGTERM
+        again = False
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            again = received.name in self.requeue and self._trainer is not None and self._requeued(self._trainer)
+        text = (
+            f"No step was ended and saved within {self.deadline} s of the signal: the run stops, and the checkpoint "
+            f"before is the last{'; the job is in the queue again' if again else ''}."
+        )
         with contextlib.suppress(OSError):  # nobody may be listening any more
-            os.write(2, f"\nNo step ended within {self.deadline} s of the signal: the run stops unsaved.\n".encode())
-        os._exit(128 + number)
+            os.write(2, f"\n{text}\n".encode())
+        os._exit(128 + received)
 
     @staticmethod
     def _save(trainer: Trainer) -> str:
@@ -123,5 +132,5 @@ class SaveOnSignal(Callback):
         if job is None or command is None:
             return False
         if trainer.is_global_zero:
-            subprocess.run([command, "requeue", job], check=False)
+            subprocess.run([command, "requeue", job], check=False, timeout=10)
         return True

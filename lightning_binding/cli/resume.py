@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_binding.callbacks.ema import EMA
@@ -136,13 +136,8 @@ def run_differences(
         data: The data module, which is asked for what becomes of its options, if it has `when_resumed`.
         checkpoint: The checkpoint itself.
     """
-    files = [folder / "config.yaml" for folder in Path(path).absolute().parents[:2]]
-    file = next((file for file in files if file.is_file()), None)
-    try:
-        stored = None if file is None else yaml.safe_load(read_text(file))
-    except (InputError, yaml.YAMLError):
-        stored = None  # the run's own file was edited, and nothing hangs on it
-    if not isinstance(stored, Mapping):
+    stored = _stored(path)
+    if not stored:
         return []
     state = (checkpoint or {}).get(type(data).__qualname__, {})
     told = [
@@ -155,6 +150,28 @@ def run_differences(
     if old != new:
         told.append(f"seed_everything: {new} was given; the random states of the checkpoint, begun with {old}, go on.")
     return told
+
+
+def callback_differences(path: str, config: Mapping[str, Any]) -> list[Difference]:
+    """The options of callbacks that were others in the run of a checkpoint.
+
+    Args:
+        path: The checkpoint, as above.
+        config: The configuration now.
+    """
+    found = _differences("trainer", _stored(path).get("trainer"), config.get("trainer"))
+    return [each for each in found if each.key.startswith("trainer.callbacks.") and ABSENT not in (each.old, each.new)]
+
+
+def _stored(path: str) -> Mapping[str, Any]:
+    """The configuration of a checkpoint's run; nothing, where it has none that can be read."""
+    files = [folder / "config.yaml" for folder in Path(path).absolute().parents[:2]]
+    file = next((file for file in files if file.is_file()), None)
+    try:
+        stored = None if file is None else yaml.safe_load(read_text(file))
+    except (InputError, yaml.YAMLError):
+        stored = None  # the run's own file was edited, and nothing hangs on it
+    return stored if isinstance(stored, Mapping) else {}
 
 
 def _of_run(difference: Difference) -> str:
@@ -196,7 +213,7 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[Difference]:
                 yield from _differences(part, before[name], now[name])
             else:
                 yield Difference(part, before.get(name, ABSENT), now.get(name, ABSENT))
-    elif _plain(old) != _plain(new):
+    elif plain(old) != plain(new):
         yield Difference(key, old, new)
 
 
@@ -213,43 +230,6 @@ def _brief(value: Any) -> str:
     return str(path).rpartition(".")[2] if path else str(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A tuple as the list that a file makes of it."""
     return list(value) if isinstance(value, tuple) else value
-
-
-class Overrides(Callback):
-    """Puts changed optimizer and scheduler settings into the state that a checkpoint restored.
-
-    A checkpoint's optimizer state holds the learning rate, the weight decay and so on, which would beat the command
-    line. A group of parameters whose setting is not the optimizer's (such as one without weight decay) keeps its own.
-
-    Args:
-        differences: What the checkpoint has otherwise.
-    """
-
-    def __init__(self, differences: list[Difference]) -> None:
-        self.differences = differences
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Applies the settings, when the state has been restored."""
-        for key, old, new, _ in self.differences:
-            part, _, name = key.removeprefix("model.init_args.").rpartition(".init_args.")
-            if part == "optimizer":
-                self._optimizers(trainer, name, old, new)
-            elif part == "scheduler":
-                for config in trainer.lr_scheduler_configs:
-                    if vars(config.scheduler).get(name) == old:
-                        setattr(config.scheduler, name, new)
-
-    def _optimizers(self, trainer: Trainer, name: str, old: Any, new: Any) -> None:
-        for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                if name == "lr" and group.get("initial_lr", group["lr"]) == old:
-                    group["lr"] *= new / old
-                    group["initial_lr"] = new
-                elif name != "lr" and _plain(group.get(name)) == _plain(old):
-                    group[name] = new
-        if name == "lr":
-            for config in trainer.lr_scheduler_configs:
-                rates = getattr(config.scheduler, "base_lrs", [])
-                config.scheduler.base_lrs = [new if rate == old else rate for rate in rates]

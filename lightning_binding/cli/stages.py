@@ -19,9 +19,10 @@ from lightning_binding.cli import runs
 from lightning_binding.cli.alone import alone
 from lightning_binding.cli.configs import check_configs, without_method
 from lightning_binding.cli.errors import condense_interpolation, of_the_trainer
+from lightning_binding.cli.overrides import Overrides
 from lightning_binding.cli.parser import NAME, Parser, whole_numbers_first
 from lightning_binding.cli.resume import (
-    Overrides,
+    callback_differences,
     checkpoint_differences,
     of_the_average,
     resolve_checkpoint,
@@ -137,8 +138,9 @@ class BindingCLI(LightningCLI):
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         if self.stage == "fit" and not any(isinstance(callback, ExactResume) for callback in callbacks):
             callbacks.insert(0, ExactResume())
-        if self.stage == "fit" and differences:
-            callbacks.append(Overrides(differences))
+        changed = callback_differences(path, self.config_dump) if path and self.stage == "fit" else []
+        if self.stage == "fit" and (differences or changed):
+            callbacks.append(Overrides(differences, changed))
         given = self.config_dump["model"].get("init_args", {})
         sources = [name for name, default in self.model.sources.items() if given.get(name, default) != default]
         if self.stage != "fit" and self.config.ckpt_path is None and not sources:

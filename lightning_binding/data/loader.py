@@ -14,7 +14,12 @@ from lightning_binding.errors import InputError
 from lightning_binding.sheltered import sheltered
 
 READ_AHEAD = 2
-"""Batches that each worker holds ready: torch's own number, which a cache of shards must know."""
+"""Batches that each worker holds ready: torch's own number."""
+
+
+def read_ahead(batch_size: int, num_workers: int) -> int:
+    """Examples that are drawn before they are read, which a cache of shards must know: a batch at least."""
+    return batch_size * max(1, READ_AHEAD * num_workers)
 
 
 def as_is(batch: Any) -> Any:
@@ -26,9 +31,10 @@ class ShelteredLoader(DataLoader[Any]):
     """A loader whose workers outlive a signal to the whole run, so that the step can be ended and saved."""
 
     def __iter__(self) -> Any:
-        """The batches."""
+        """The batches; a worker that dies is named, and what one says is said without its traceback."""
         with sheltered():
-            return super().__iter__()
+            batches = super().__iter__()
+        return _watched(batches, keep=self.persistent_workers)
 
 
 class TrainLoader(ShelteredLoader):
@@ -38,10 +44,6 @@ class TrainLoader(ShelteredLoader):
     """
 
     trainer: Trainer | None = None
-
-    def __iter__(self) -> Any:
-        """The batches; a worker that dies is named."""
-        return _watched(super().__iter__())
 
     def state_dict(self) -> dict[str, int]:
         """The epoch of the next batch, and the examples of it, of this rank, that were trained on."""
@@ -84,17 +86,24 @@ class TrainLoader(ShelteredLoader):
         return self.sampler.num_replicas if isinstance(self.sampler, TrainSampler) else 1
 
 
-def _watched(batches: Iterator[Any]) -> Iterator[Any]:
+def _watched(batches: Any, keep: bool) -> Iterator[Any]:
     try:
         yield from batches
+    except InputError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise type(error)(str(error).strip().rsplit(f"{type(error).__name__}: ", 1)[-1]) from None
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
         raise InputError(
-            f"a process that reads data died ({' '.join(str(error).split())}), so training stops; the system kills "
+            f"a process that reads data died ({' '.join(str(error).split())}), so the run stops; the system kills "
             "processes when memory is short. Give fewer (--data.num_workers) or smaller batches, and go on from the "
             "newest checkpoint with --resume auto."
         ) from error
+    finally:
+        if not keep and hasattr(batches, "_shutdown_workers"):
+            batches._shutdown_workers()  # at once; the garbage collector may come late, and waits for them
 
 
 def train_loader(

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -112,7 +113,11 @@ def scan(root: str, class_names: list[str]) -> Files:
             labels += [label] * len(images)
     if not found:
         where = f"in class folders ({class_names[0]!r}, …) under" if class_names else "under"
-        raise InputError(f"There are no images {where} {root}; looked for are files in {', '.join(EXTENSIONS)}.")
+        shards = Path(root, "index.json").is_file()
+        raise InputError(
+            f"There are no images {where} {root}; looked for are files in {', '.join(EXTENSIONS)}."
+            f"{' These are shards, which ShardedImageDataModule reads.' * shards}"
+        )
     path = np.array([os.fsencode(name) for name in found])
     return Files(root, path, np.full(len(found), -1) if labels is None else np.array(labels, np.int64))
 

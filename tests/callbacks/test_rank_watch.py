@@ -2,7 +2,9 @@
 
 import os
 import signal
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.utils.data import DataLoader
 
-from lightning_binding import InputError
+from lightning_binding import InputError, checkpoints
 from lightning_binding.callbacks import RankWatch, rank_news, rank_progress, rank_store, rank_watch
 from lightning_binding.fully_sharded import FullySharded
 
@@ -253,6 +255,28 @@ def test_a_second_fit_hears_nothing_of_the_first(monkeypatch: pytest.MonkeyPatch
         assert status == 0, text
         assert "steps 4" in text
         assert "ended by its own error" not in text
+
+
+def test_a_checkpoint_that_is_being_written_is_finished_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a rank that ends because another has."""
+    save, begun = torch.save, threading.Event()
+
+    def slowly(*arguments: Any) -> None:
+        begun.set()
+        time.sleep(0.5)
+        save(*arguments)
+
+    monkeypatch.setattr(torch, "save", slowly)
+    writer = threading.Thread(target=checkpoints.write_checkpoint, args=({}, tmp_path / "a.ckpt"))
+    ended: list[bool] = []
+    monkeypatch.setattr(os, "_exit", lambda _: ended.append((tmp_path / "a.ckpt").exists()))
+    writer.start()
+    assert begun.wait(20)
+    watch: Any = RankWatch()
+    watch._progress = object()  # it is at work
+    watch._end(Trainer(accelerator="cpu", logger=False), "another has ended")
+    writer.join()
+    assert ended == [True]
 
 
 def test_bad_numbers() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import toys
+from forks import Fork
 from lightning.pytorch import Callback, Trainer
 
 from lightning_binding.callbacks import RotatingCheckpoint, SaveOnSignal
@@ -91,15 +92,32 @@ def test_a_step_that_hangs_ends_at_the_deadline(tmp_path: Path) -> None:
     assert time.monotonic() - began < 30
 
 
-def test_a_job_is_queued_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job of SLURM; the file that its tool writes its arguments into."""
     tool = tmp_path / "scontrol"
     tool.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
-    assert SaveOnSignal._requeued(trainer)
-    assert (tmp_path / "called").read_text() == "requeue 17\n"
+    return tmp_path / "called"
+
+
+def test_a_job_is_queued_again(tmp_path: Path, slurm: Path) -> None:
+    assert SaveOnSignal._requeued(Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path))
+    assert slurm.read_text() == "requeue 17\n"
+
+
+@pytest.mark.parametrize(("number", "queued"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
+def test_a_job_that_could_not_be_saved_is_queued_again_too(
+    number: signal.Signals, queued: bool, tmp_path: Path, slurm: Path
+) -> None:
+    fork = Fork(fit, tmp_path, SaveOnSignal(deadline=0.3), Sender(number, 1, seconds=60))
+    status, text = fork.wait(60)
+    fork.close()
+    assert status == 128 + number
+    assert "No step was ended and saved within 0.3 s of the signal: the run stops" in text
+    assert ("the job is in the queue again" in text) == queued == slurm.exists()
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -132,3 +132,21 @@ def test_differences_name_the_key() -> None:
     assert [difference.key for difference in found] == ["model.init_args.optimizer"]
     assert str(found[0]) == "model.init_args.optimizer: Adam is used; the checkpoint has SGD."
     assert isinstance(found[0], Difference)
+
+
+STOP = ["--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+
+
+def test_what_a_callback_keeps_in_the_checkpoint_does_not_beat_the_command_line() -> None:
+    first = fit(*SGD, *STOP, "--trainer.callbacks.patience=3", "--trainer.max_epochs=1")
+    path = first.trainer.checkpoint_callback.best_model_path
+    second = fit(*SGD, *STOP, "--trainer.callbacks.patience=50", "--trainer.max_epochs=2", f"--ckpt_path={path}")
+    assert second.trainer.early_stopping_callback.patience == 50
+    assert second.trainer.early_stopping_callback.stopped_epoch == 0
+
+
+def test_what_a_scheduler_cannot_be_told_is_said(told: list[str]) -> None:
+    cycle = [*SGD, "--model.scheduler=torch.optim.lr_scheduler.OneCycleLR", "--model.scheduler.total_steps=40"]
+    path = fit(*cycle, "--model.scheduler.max_lr=0.5", "--trainer.max_epochs=1").trainer.checkpoint_callback
+    fit(*cycle, "--model.scheduler.max_lr=0.001", "--trainer.max_epochs=2", f"--ckpt_path={path.best_model_path}")
+    assert [line for line in told if "max_lr: 0.001 is not used after all; the state of the scheduler" in line]

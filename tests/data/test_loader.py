@@ -9,12 +9,13 @@ import torch
 from data.diary import Diary
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_binding.data import BindingDataModule
 from lightning_binding.data.imageset import ArraySet
-from lightning_binding.data.loader import train_loader
+from lightning_binding.data.loader import exact_loader, train_loader
 from lightning_binding.errors import InputError
+from lightning_binding.video.guarded import Undecodable
 
 EXAMPLES, BATCH, EPOCHS = 21, 4, 3
 
@@ -73,18 +74,37 @@ def test_a_restart_reads_what_the_run_would_have_read(tmp_path, when, workers):
 
 
 class Dying(Dataset[Any]):
-    """Kills the process that reads its fifth example."""
+    """Kills the process that reads it."""
 
     def __len__(self) -> int:
         return 8
 
-    def __getitems__(self, draws: list[tuple[int, int]]) -> list[int]:
-        if any(index == 4 for index, _ in draws):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return [index for index, _ in draws]
+    def __getitems__(self, draws: list[Any]) -> list[Any]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return draws
 
 
-def test_a_worker_that_dies_is_named() -> None:
-    loader = train_loader(Dying(), batch_size=1, num_workers=1, seed=0, trainer=None)
+class Refusing(Dying):
+    """Has something to say of it instead."""
+
+    def __getitems__(self, draws: list[Any]) -> list[Any]:
+        raise Undecodable("clip.mp4 cannot be read.\nGive another: InputError: none.")
+
+
+def loaders(data: Dataset[Any]) -> list[DataLoader[Any]]:
+    """Of training and of evaluation, with a worker each."""
+    training = train_loader(data, batch_size=1, num_workers=1, seed=0, trainer=None)
+    return [training, exact_loader(data, 1, 1, "examples")]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_worker_that_dies_is_named(which: int) -> None:
     with pytest.raises(InputError, match=r"process that reads data died .*go on from the newest checkpoint"):
-        list(loader)
+        list(loaders(Dying())[which])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_sentence_of_a_worker_stays_a_sentence(which: int) -> None:
+    with pytest.raises(InputError) as found:
+        list(loaders(Refusing())[which])
+    assert str(found.value) == "clip.mp4 cannot be read.\nGive another: InputError: none."

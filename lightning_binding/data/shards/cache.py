@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,11 +113,19 @@ class Cached:
             "disk well?"
         )
 
-    def expect(self, infos: Sequence[ChunkInfo]) -> None:
-        """Has chunks fetched by a thread of this process, instead of those that were expected before."""
-        for info in infos:
+    def expect(self, infos: Sequence[ChunkInfo], past: Sequence[ChunkInfo] = ()) -> None:
+        """Has chunks fetched by a thread of this process, instead of those that were expected before.
+
+        What is in neither list makes room first, then what is past, then what is needed next.
+
+        Args:
+            infos: The most urgent first.
+            past: What may still be read, and is not fetched again, the oldest first.
+        """
+        now = time.time_ns()
+        for place, info in enumerate([*past, *reversed(infos)]):
             with suppress(FileNotFoundError):
-                os.utime(self.path(info))  # those behind them make room first
+                os.utime(self.path(info), ns=(now + place, now + place))
         if self._prefetcher is None or not self._prefetcher.alive:
             self._prefetcher = Prefetcher(self.fetch)
         self._prefetcher.want(infos)

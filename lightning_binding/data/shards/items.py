@@ -79,9 +79,9 @@ class ShardItems:
         example = self.example(index)
         yield io.BytesIO(example.data), example.label
 
-    def expect(self, numbers: list[int]) -> None:
-        """Tells the store which chunks are needed now and next, and none but those."""
-        self.store.expect([self.index.chunks[number] for number in numbers])
+    def expect(self, needed: list[int], past: list[int]) -> None:
+        """Tells the store which chunks are needed now and next, and which others are still being read."""
+        self.store.expect(*([self.index.chunks[number] for number in each] for each in (needed, past)))
 
     def close(self) -> None:
         """Closes all files."""

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from lightning_binding.data.folder import ImageFolderDataModule
-from lightning_binding.data.loader import READ_AHEAD, TrainLoader, train_loader
+from lightning_binding.data.loader import TrainLoader, read_ahead, train_loader
 from lightning_binding.data.shards.items import ShardItems, ShardVideos
 from lightning_binding.data.shards.reading import Reading, check_kind, place
 from lightning_binding.data.source import Source
@@ -47,7 +47,7 @@ class ShardedImageDataModule(ImageFolderDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches; the last incomplete one is left out where there are others."""
         data = self.train_set()
-        ahead = self.num_workers * READ_AHEAD * self.batch_size
+        ahead = read_ahead(self.batch_size, self.num_workers)
         sampler = self.reading.sampler(data, self.sides[0], self.seed, 1, self.trainer, ahead)
         return train_loader(data, self.batch_size, self.num_workers, self.seed, self.trainer, sampler)
 
@@ -86,6 +86,6 @@ class ShardedVideoDataModule(VideoFolderDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches of clips; the last incomplete one is left out where there are others."""
         data = self.train_set()
-        ahead = self.num_workers * READ_AHEAD * self.batch_size
+        ahead = read_ahead(self.batch_size, self.num_workers)
         sampler = self.reading.sampler(data, self._train, self.seed, self.clips_per_video, self.trainer, ahead)
         return train_loader(data, self.batch_size, self.num_workers, self.seed, self.trainer, sampler)

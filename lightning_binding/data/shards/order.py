@@ -5,9 +5,9 @@ are ranks. Within a stream, the examples of a few chunks, a *block*, are shuffle
 takes one example of each stream in turn, and deals them to the ranks in turn: so a rank reads its own streams alone.
 
 A rank is therefore within one block of each of its streams. With the next one, which is fetched meanwhile, it needs
-`2 * block` chunks for each of its streams, however large the data are, and more where its workers read ahead by more
-than a block. Over an epoch it reads its share of the
-chunks and, for each of its streams, at most one more, as a cut goes through a chunk.
+`2 * block` chunks for each of its streams, however large the data are, and one block more for each that is drawn, in
+part or whole, before it is read. Over an epoch it reads its share of the chunks and, for each of its streams, at most
+one more, as a cut goes through a chunk.
 
 Everything is a function of the seed, the epoch, the sizes of the chunks, and the number of streams.
 """

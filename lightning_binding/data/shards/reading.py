@@ -32,8 +32,8 @@ class Reading:
         cache: Folder on a local disk into which chunks are fetched; the ranks and runs of a machine may share it. None
             reads a folder where it is; an address needs a cache.
         cache_gb: GiB that the cache may hold, of all that share it. Each rank needs `2 * block` chunks of each of its
-            streams, and more where its workers read further ahead than a block; what other runs that share it need is
-            not known here.
+            streams, and `block` more for each block, or part of one, that is drawn before it is read; what validation
+            and other runs need is not counted.
         timeout: Seconds without a byte, or for all headers together, after which a server counts as stalled.
         retries: Attempts after the first, with longer and longer pauses, before a chunk counts as missing.
     """
@@ -75,8 +75,8 @@ class Reading:
             seed: Of the order.
             repeats: Examples of each item.
             trainer: Whose ranks on this machine share the cache.
-            read_ahead: Examples that the workers of a rank hold ready; for them, a cache that is too small is warned
-                of, since chunks may come twice.
+            read_ahead: Examples of a rank that are drawn before they are read; for them, a cache that is too small is
+                warned of, since chunks may come again and again.
 
         Raises:
             InputError: Fewer examples than ranks, or a cache that is too small for two blocks of each stream.
@@ -84,36 +84,42 @@ class Reading:
         sizes = [size * repeats for size in items.sizes]
         sampler = ShardSampler(data, sizes, *replicas(), seed, self.block, self.streams, items.expect, items.identity())
         if self.cache is not None:
-            self._make_room(sampler, items, 1 if trainer is None else trainer.num_devices, read_ahead)
+            sampler.behind = self._behind(sampler, read_ahead)
+            self._check_room(sampler, items, 1 if trainer is None else trainer.num_devices, read_ahead)
         return sampler
 
-    def _make_room(self, sampler: ShardSampler, items: ShardItems, ranks: int, read_ahead: int) -> None:
-        """Compares the cache with what the ranks of this machine need at a time.
+    def _behind(self, sampler: ShardSampler, read_ahead: int) -> int:
+        """Blocks of a stream that are drawn and not yet read, where a rank reads that many examples ahead."""
+        of_stream = read_ahead * sampler.num_replicas / sampler.streams  # the ranks go through them together
+        return math.ceil(of_stream / (self.block * sum(sampler.sizes) / len(sampler.sizes)))
 
-        That is of each stream the block it is in, the next one, and those that workers still read meanwhile.
-        """
+    def _check_room(self, sampler: ShardSampler, items: ShardItems, ranks: int, read_ahead: int) -> None:
+        """Compares the cache with what the ranks of this machine need at a time, of each stream some blocks."""
         own = sampler.streams // math.gcd(sampler.streams, sampler.num_replicas)  # the streams that a rank reads
-        chunk = max(info.bytes for info in items.index.chunks) / 2**30
+        chunk = max(info.bytes for info in items.index.chunks)
 
-        def room(blocks: int) -> float:
+        def room(blocks: int) -> int:
             return min(blocks * self.block * own * ranks, len(sampler.sizes)) * chunk
 
-        if room(2) > self.cache_gb:
+        given = f"reading.cache_gb is {self.cache_gb:g}"
+        if room(2) > self.cache_gb * 2**30:
             raise InputError(
-                f"reading.cache_gb is {self.cache_gb:g}, and the run needs {room(2):.3g} on this machine: two blocks "
-                f"of {self.block} chunks for each stream, {own} in each of its {ranks} ranks. Give more, a smaller "
-                "reading.block, or fewer streams."
+                f"{given}, and the run needs {_gib(room(2))} on this machine: two blocks of {self.block} chunks for "
+                f"each stream, {own} in each of its {ranks} ranks. Give more, a smaller reading.block, or fewer "
+                "streams."
             )
-        of_block = self.block * sum(sampler.sizes) / len(sampler.sizes)
-        sampler.behind = math.ceil(read_ahead / own / of_block)
-        blocks = 2 + sampler.behind
-        if room(blocks) > self.cache_gb:
+        if room(2 + sampler.behind) > self.cache_gb * 2**30:
             rank_zero_warn(
-                f"reading.cache_gb is {self.cache_gb:g}. The workers of a rank read {read_ahead} examples ahead and a "
-                f"block has {of_block:.0f}, so that {blocks} blocks of each stream are in use, {room(blocks):.3g} GiB "
-                "on this machine: with less, chunks may be fetched twice. Give more, or fewer or smaller batches ahead "
-                "(--data.num_workers, --data.batch_size)."
+                f"{given}. A rank draws {read_ahead} examples before they are read, so that {2 + sampler.behind} "
+                f"blocks of {self.block} chunks are in use of each stream: with less than "
+                f"{_gib(room(2 + sampler.behind))} on this machine chunks are fetched again. Give more, a smaller "
+                "reading.block, or fewer or smaller batches ahead (--data.num_workers, --data.batch_size)."
             )
+
+
+def _gib(size: int) -> str:
+    """Bytes as a number of GiB that is enough."""
+    return f"{math.ceil(size / 2**30 * 1000) / 1000:g}"
 
 
 def place(root: str) -> str:

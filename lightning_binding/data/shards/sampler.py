@@ -27,8 +27,8 @@ class ShardSampler(TrainSampler):
         block: Chunks whose examples are shuffled together.
         streams: Number of streams over all ranks; None: one for each rank. With the same number the order is the same
             on any number of ranks; a rank needs few chunks if it is a multiple of theirs.
-        ahead: Called when a block begins, with the chunks that are needed from then on: those of the block that each
-            stream is in, then those of the next, and of those behind it.
+        ahead: Called when a block begins, with the chunks that are needed from then on, those of the block that each
+            stream is in and then those of the next, and with those behind, the farthest first.
         identity: What tells these shards from others of the same sizes.
         behind: Blocks behind the one that a stream is in, which workers may not have read yet.
 
@@ -45,7 +45,7 @@ class ShardSampler(TrainSampler):
         seed: int,
         block: int = 4,
         streams: int | None = None,
-        ahead: Callable[[list[int]], None] | None = None,
+        ahead: Callable[[list[int], list[int]], None] | None = None,
         identity: bytes = b"",
         behind: int = 0,
     ) -> None:
@@ -116,13 +116,15 @@ class ShardSampler(TrainSampler):
             if self.ahead and at.get(number) != place:
                 at[number] = place
                 first.setdefault(number, place)
-                self.ahead(
+                needed, past = (
                     [
                         chunk
-                        for away in (0, 1, *range(-1, -1 - self.behind, -1))
+                        for away in range(*span)
                         for each, now in at.items()
                         if first[each] <= now + away < len(blocks[each])
                         for chunk in blocks[each][now + away]
                     ]
+                    for span in ((0, 2), (-self.behind, 0))
                 )
+                self.ahead(needed, past)
             yield index, order.epoch

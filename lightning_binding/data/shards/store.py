@@ -38,8 +38,13 @@ class Store(Protocol):
             InputError: It cannot be had, or is not what the index says.
         """
 
-    def expect(self, infos: Sequence[ChunkInfo]) -> None:
-        """Hears which chunks are needed now and next, and may begin to fetch them."""
+    def expect(self, infos: Sequence[ChunkInfo], past: Sequence[ChunkInfo] = ()) -> None:
+        """Hears which chunks are needed now and next, and may begin to fetch them.
+
+        Args:
+            infos: The most urgent first.
+            past: What may still be read, the oldest first.
+        """
 
 
 class Folder:
@@ -67,7 +72,7 @@ class Folder:
         """A chunk; errors as those of `Store.open`."""
         return open_checked(Path(self.root) / info.file, info)
 
-    def expect(self, infos: Sequence[ChunkInfo]) -> None:
+    def expect(self, infos: Sequence[ChunkInfo], past: Sequence[ChunkInfo] = ()) -> None:
         """Nothing has to be fetched."""
 
 

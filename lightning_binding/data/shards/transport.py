@@ -93,7 +93,10 @@ class Http:
             raise TimeoutError(f"{error}, after {came} bytes") from error
         except urllib.error.HTTPError as error:
             if error.code not in PASSING:
-                raise InputError(f"{url} cannot be had: the server answers {error.code} {error.reason}.") from error
+                hint = " Expected is the address of the folder that holds `train` and `val`." * url.endswith(NAME)
+                raise InputError(
+                    f"{url} cannot be had: the server answers {error.code} {error.reason}.{hint}"
+                ) from error
             raise
         except (ValueError, http.client.InvalidURL, urllib.error.URLError) as error:
             if hopeless(error):

@@ -191,3 +191,8 @@ def test_wrong_places_and_kinds(copied: Path, videos: Path, tmp_path: Path) -> N
     index.write_text(json.dumps(found))
     with pytest.raises(InputError, match="expected is a plain name"):
         ShardedImageDataModule(str(copied), **IMAGES).setup("fit")
+
+
+def test_a_folder_of_shards_is_not_one_of_images(pictures: Path) -> None:
+    with pytest.raises(InputError, match=r"no images .*\. These are shards, which ShardedImageDataModule reads\."):
+        ImageFolderDataModule(str(pictures / "shards"), **IMAGES).setup("fit")

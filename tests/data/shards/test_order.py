@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lightning_binding import InputError
 from lightning_binding.data.loader import TrainLoader, as_is
 from lightning_binding.data.sampling import Draw
+from lightning_binding.data.shards.order import ShardOrder
 from lightning_binding.data.shards.sampler import ShardSampler
 
 SIZES = [7, 3, 9, 1, 5, 8, 4, 6, 2, 10, 3, 5, 9, 8]
@@ -84,13 +85,41 @@ def test_a_rank_needs_few_chunks(world: int, block: int, more: int) -> None:
 
 def test_what_comes_is_said_before_it_is_needed() -> None:
     said: list[list[int]] = []
-    one = sampler(2, 1, ahead=said.append, block=2)
+    one = sampler(2, 1, ahead=lambda needed, past: said.append(needed), block=2)
     ends = np.cumsum(SIZES)
     for index, _ in one:
         assert int(np.searchsorted(ends, index, side="right")) in said[-1][:2]
     assert all(len(each) == 4 for each in said[:-2])
     for now, then in pairwise(said):
         assert now[2:] == then[:2]
+
+
+@pytest.mark.parametrize("seen", [0, 30])
+def test_what_is_needed_of_several_streams_and_what_is_past(seen: int) -> None:
+    """Of each stream the block it is in, before the next of any, and those behind, but none from before a restart."""
+    said: list[tuple[list[int], list[int]]] = []
+    one = sampler(1, 0, ahead=lambda *both: said.append(both), block=1, streams=2, behind=2)
+    order = ShardOrder(SIZES, 3, 0, 2, 1)
+    blocks = [order.blocks(number) for number in range(2)]
+    if seen:
+        one.resume(0, seen)
+    at: dict[int, int] = {}
+    first: dict[int, int] = {}
+    number = seen
+    for _ in one:
+        stream, place = number % 2, number // 2
+        block = int(order.stream(stream)[1][place])
+        if at.get(stream) != block:
+            first.setdefault(stream, block)
+            at[stream] = block
+            needed, past = said[-1]
+            now = [blocks[each][here][0] for each, here in at.items()]
+            following = [blocks[each][here + 1][0] for each, here in at.items() if here + 1 < len(blocks[each])]
+            assert needed == now + following
+            behind = [(each, here - away) for away in (2, 1) for each, here in at.items()]
+            assert past == [blocks[each][here][0] for each, here in behind if here >= first[each]]
+        number += 1
+    assert max(len(past) for _, past in said) == 4
 
 
 @given(worlds, worlds, st.integers(0, 5), st.integers(0, 3))

@@ -1,5 +1,6 @@
 """Shards from a real server that stalls, fails, cuts and alters: what is read is what was written, or a sentence."""
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning_binding import InputError
 from lightning_binding.data import ShardedImageDataModule
 from lightning_binding.data.shards import attempts, transport
+from lightning_binding.data.shards import reading as reading_module
 from lightning_binding.data.shards.cache import Cached
 from lightning_binding.data.shards.chunk import Chunk
 from lightning_binding.data.shards.index import ChunkInfo
@@ -108,7 +110,7 @@ def test_what_is_not_there_is_not_asked_for_again(server: Server, tmp_path: Path
     with pytest.raises(InputError, match=r"nothing\.bin cannot be had: the server answers 404"):
         cached.open(ChunkInfo("nothing.bin", 1, 100, None))
     assert server.asked["train/nothing.bin"] == 1
-    with pytest.raises(InputError, match=r"index\.json cannot be had: the server answers 404"):
+    with pytest.raises(InputError, match=r"index\.json cannot be had: the server answers 404 .*that holds `train`"):
         Cached(Http(f"{server.address}/nowhere"), str(tmp_path), 1).index()
 
 
@@ -309,6 +311,10 @@ def test_what_is_expected_no_more_is_not_fetched(server: Server, tmp_path: Path)
     assert not server.asked[f"train/{infos[6].file}"]
     there = [info.file for info in infos if cached.path(info).is_file()]
     assert there == [infos[at].file for at in (0, 1, 3, 4)]
+    cached.expect([infos[4], infos[1]], past=[infos[3], infos[0], infos[7]])
+    kept = sorted((at for at in (0, 1, 3, 4)), key=lambda at: cached.path(infos[at]).stat().st_mtime_ns)
+    assert kept == [3, 0, 1, 4]  # what makes room first
+    assert not cached.path(infos[7]).exists()  # what is past is not fetched again
 
 
 def test_a_folder_through_a_cache(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,6 +341,9 @@ def arrivals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     arrived, replace = tmp_path / "arrived", os.replace
 
     def noted(source: str, to: Path) -> None:
+        if (room := Path(to).with_name("room.lock")).exists():  # whoever makes room must not list the files now
+            with open(room) as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         replace(source, to)
         with open(arrived, "a") as file:
             file.write(f"{to}\n")
@@ -353,7 +362,7 @@ def test_training_over_http_with_a_small_cache(
     root = tmp_path / "shards"
     chunks = write_shards(write_pictures(tmp_path / "source", per_class=40), root)["train"].chunks
     assert len(chunks) > 25
-    blocks = 5 if workers else 2  # two workers read four batches ahead, more than two blocks of two chunks
+    blocks = 5 if workers else 3  # two workers read four batches ahead, more than two blocks of two chunks; else one
     limit = blocks * 2 * max(info.bytes for info in chunks)
     reading = Reading(2, cache=str(tmp_path / "cache"), cache_gb=limit / 2**30, timeout=0.5, retries=5)
     options = {**IMAGES, "num_workers": workers}
@@ -380,8 +389,33 @@ def test_a_cache_too_small_for_what_workers_hold_is_warned_of(shards: Path, tmp_
     size = 4 * max(info.bytes for info in infos) / 2**30
     reading = Reading(1, cache=str(tmp_path / "cache"), cache_gb=size)
     options = {**IMAGES, "num_workers": 2}
-    with pytest.warns(UserWarning, match=r"16 examples ahead and a block has 4, so that 6 blocks of"):
+    with pytest.warns(
+        UserWarning, match=r"draws 16 examples before they are read, so that 6 blocks of 1 chunks are in"
+    ):
         ShardedImageDataModule(str(shards), reading, **options).train_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("world", "streams", "read_ahead", "behind"),
+    [(1, None, 0, 0), (1, None, 5, 1), (1, 2, 5, 1), (1, 2, 21, 2), (8, 1, 8, 7), (8, 8, 8, 1), (2, 4, 21, 2)],
+)
+def test_how_far_reading_ahead_goes(
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    world: int,
+    streams: int | None,
+    read_ahead: int,
+    behind: int,
+) -> None:
+    """In each stream, whose examples the ranks take in turn; here a block has ten."""
+    monkeypatch.setattr(reading_module, "replicas", lambda: (world, 0))
+    items = ShardItems(Folder(str(shards / "train")))
+    monkeypatch.setattr(ShardItems, "sizes", [10] * len(items.sizes))
+    reading = Reading(1, streams, cache=str(tmp_path))
+    data: Any = range(10 * len(items.sizes))
+    sampler = reading.sampler(data, items, 0, read_ahead=read_ahead)
+    assert sampler.behind == behind
 
 
 class Recorder(LightningModule):
