@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+import toys
+from forks import Fork
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lightning.pytorch import Callback, Trainer
 
+from lightning_binding.callbacks import ExactResume, RotatingCheckpoint
 from lightning_binding.checkpoints import UNFINISHED, VerifiedCheckpointIO, await_written, verify, write_checkpoint
 from lightning_binding.errors import InputError
+from lightning_binding.metric_log import MetricLog
 from lightning_binding.weights import newest_valid, read_checkpoint
 
 STATE: dict[str, Any] = {"state_dict": {"w": torch.arange(2000.0)}, "global_step": 7}
@@ -106,3 +111,35 @@ def test_a_checkpoint_that_is_being_written_is_waited_for(tmp_path: Path, monkey
     began = time.monotonic()
     await_written(60)
     assert time.monotonic() - began < 1
+
+
+class Filling(Callback):
+    """After the second step, the disk has no room for a checkpoint any more."""
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.global_step == 2:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+
+def fills(folder: Path) -> None:
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=4, default_root_dir=folder, logger=MetricLog(folder), enable_progress_bar=False,
+        callbacks=[RotatingCheckpoint(every_n_steps=1), Filling(), ExactResume()], plugins=VerifiedCheckpointIO(),
+    )  # fmt: skip
+    with pytest.raises(InputError) as found:
+        trainer.fit(toys.ToyModel(), toys.ToyData())
+    (folder / "said").write_text(str(found.value))
+
+
+def test_a_run_whose_disk_fills_up_stops_with_the_last_checkpoint_intact(tmp_path: Path) -> None:
+    fork = Fork(fills, tmp_path)
+    status, text = fork.wait(60)
+    fork.close()
+    assert status == 0, text
+    said = (tmp_path / "said").read_text()
+    assert "so training stops; the checkpoints before it are intact" in said
+    files = sorted((tmp_path / "checkpoints").iterdir())
+    assert files[-1].name == "step=1.ckpt"
+    assert "step=3.ckpt cannot be written" in said  # none is written at the end of an epoch, which is the second step
+    assert all(verify(file) for file in files)
