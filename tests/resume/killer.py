@@ -1,7 +1,8 @@
 """Runs a command in a process that is killed again and again, until it comes to its end.
 
 The packages are imported once; each run is a fork, so that a start takes a second. A process dies by SIGKILL: at a
-random hook of a random batch, in the middle of writing a checkpoint, or at a random moment.
+random hook of a random batch, in the middle of writing a checkpoint, or at a random moment. Of several ranks one dies,
+and `RankWatch` ends the others.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forks import Fork
+from launching import free_port
 
 from lightning_binding import checkpoints
 from lightning_binding.callbacks import ExactResume
@@ -58,30 +60,41 @@ def arm(kind: str, random: random.Random) -> None:
         setattr(ExactResume, kind, counted(getattr(ExactResume, kind), random.randrange(1, 8)))
 
 
-def run(args: list[str], folder: Path, kind: str | None, seed: int) -> bool:
-    """Runs the command in a fork; whether it came to its end, and was not killed."""
+def run(args: list[str], folder: Path, kind: str | None, seed: int, ranks: int = 1) -> bool:
+    """Runs the command in a fork, or in one for each rank, of which one dies; whether all came to their end."""
+    chooser = random.Random(seed)
+    culprit = 0 if kind == "write" else chooser.randrange(ranks)  # rank 0 writes
 
-    def target() -> None:
-        if kind is not None:
-            arm(kind, random.Random(seed))
+    def target(rank: int) -> None:
+        if kind is not None and rank == culprit:
+            arm(kind, chooser)
         main([*args, f"--trainer.default_root_dir={folder}"])
 
-    fork = Fork(target)
+    forks = [Fork(target, rank, environment=environment) for rank, environment in enumerate(environments(ranks))]
     try:
-        status, text = fork.wait(300)
-        assert status in (0, -signal.SIGKILL), f"the run ended with {status}:\n{text}"
-        return status == 0
+        ends = [fork.wait(300) for fork in forks]
+        killed = ends[culprit][0] == -signal.SIGKILL
+        assert killed or {status for status, _ in ends} == {0}, f"the run ended with {ends}"
+        return not killed
     finally:
-        fork.close()
+        for fork in forks:
+            fork.close()
 
 
-def kill_until_done(args: list[str], folder: Path, kills: int, seed: int) -> list[str]:
+def environments(ranks: int) -> list[dict[str, Any]]:
+    """What torchrun would tell each rank; nothing, where there is one alone."""
+    group = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "killed"}
+    group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    return [{**group, "RANK": rank, "LOCAL_RANK": rank} if ranks > 1 else {} for rank in range(ranks)]
+
+
+def kill_until_done(args: list[str], folder: Path, kills: int, seed: int, ranks: int = 1) -> list[str]:
     """Kills `kills` times, and then lets the run come to its end; what killed it each time."""
     kinds, chooser = [], random.Random(seed)
     while len(kinds) < kills:
         kind = KINDS[(seed + len(kinds)) % len(KINDS)]
-        if run(args, folder, kind, chooser.randrange(2**32)):
+        if run(args, folder, kind, chooser.randrange(2**32), ranks):
             break  # it was faster than its death
         kinds.append(kind)
-    assert run(args, folder, None, 0)
+    assert run(args, folder, None, 0, ranks)
     return kinds

@@ -61,7 +61,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "shards"
 
 
-def check(name: str, folder: Path, shards: Path, kills: int, seed: int, options: Sequence[str] = ()) -> list[str]:
+def check(
+    name: str, folder: Path, shards: Path, kills: int, seed: int, options: Sequence[str] = (), ranks: int = 1
+) -> list[str]:
     """Compares the two runs; what killed the one."""
     base, *parts = RECIPES[name]
     paths = [ROOT / "configs" / base, *(Path(__file__).parent / part for part in parts)]
@@ -70,8 +72,8 @@ def check(name: str, folder: Path, shards: Path, kills: int, seed: int, options:
         largest = max(path.stat().st_size for path in shards.rglob("*.bin"))
         reading = f"--data.reading.cache={folder / 'cache'}", f"--data.reading.cache_gb={4 * largest / 2**30}"
         command += [f"--data.root={shards}", *reading]
-    assert run(command, folder / "whole", None, 0)
-    killed = kill_until_done(command, folder / "killed", kills, seed)
+    assert run(command, folder / "whole", None, 0, ranks)
+    killed = kill_until_done(command, folder / "killed", kills, seed, ranks)
     assert len(killed) >= kills - 2, killed  # a run may be faster than its death
     assert differences(last(folder / "whole"), last(folder / "killed")) == []
     assert log(folder / "whole") == log(folder / "killed")
@@ -86,6 +88,15 @@ def test_killed_run_ends_as_one_that_was_not(name: str, seed: int, tmp_path: Pat
     """Three deaths each, of kinds that begin with that of the seed: each method dies while it writes a checkpoint."""
     killed = check(name, tmp_path, shards, kills=3, seed=seed, options=SHORT.get(name, ()))
     assert "write" in killed or name == "shards"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", ["rin", "crw", "carml"])
+def test_two_ranks_of_which_one_is_killed(name: str, seed: int, tmp_path: Path, shards: Path) -> None:
+    watch = ["--trainer.callbacks+=RankWatch", "--trainer.callbacks.timeout=60"]
+    options = [*SHORT.get(name, ()), "--trainer.devices=2", "--trainer.strategy=ddp", *watch]
+    check(name, tmp_path, shards, kills=6, seed=seed, options=options, ranks=2)
 
 
 @pytest.mark.long
