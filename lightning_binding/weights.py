@@ -41,14 +41,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+NONFINITE = "nonfinite-"
+"""How the name of a checkpoint begins that was saved at a loss which is no number."""
+
+
 def newest_valid(files: Iterable[Path], tell: Callable[[str], None] = print) -> Path | None:
     """The newest checkpoint that is whole; each damaged one that is newer is told of.
+
+    What stopped at a loss that is no number is not gone on with unasked, and left out.
 
     Args:
         files: Checkpoints.
         tell: Says a sentence.
     """
-    for path in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True):
+    kept = (file for file in files if not file.name.startswith(NONFINITE))
+    for path in sorted(kept, key=lambda file: file.stat().st_mtime_ns, reverse=True):
         try:
             read_checkpoint(path)
         except InputError as error:

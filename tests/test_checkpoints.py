@@ -67,6 +67,7 @@ def test_the_one_before_is_used(whole: Path, tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / f"{name}.ckpt").write_bytes(whole.read_bytes())
     torch.save({"x": 1}, tmp_path / "no_checkpoint.ckpt")
+    (tmp_path / "nonfinite-step=7.ckpt").write_bytes(whole.read_bytes())  # whole, and newer, but not gone on with
     (tmp_path / "new.ckpt").write_bytes(whole.read_bytes()[:-100])
     told: list[str] = []
     assert newest_valid(tmp_path.glob("*.ckpt"), told.append) == tmp_path / "old.ckpt"

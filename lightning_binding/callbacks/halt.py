@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lightning_binding.errors import InputError
+from lightning_binding.weights import NONFINITE
 
 
 class NonFiniteLoss(InputError):
@@ -37,7 +38,7 @@ class HaltOnNonFinite(Callback):
         if trainer.strategy.reduce_boolean_decision(math.isfinite(value), all=True):
             return
         step = trainer.global_step
-        path = Path(trainer.log_dir or trainer.default_root_dir) / f"nonfinite-step={step}.ckpt"
+        path = Path(trainer.log_dir or trainer.default_root_dir) / f"{NONFINITE}step={step}.ckpt"
         trainer.save_checkpoint(path, weights_only=False)  # with the optimizer, so that the run can go on
         raise NonFiniteLoss(
             f"the loss is {value} at step {step}, so training stops. The state before this step is saved in {path}; "

@@ -105,7 +105,7 @@ class SaveOnSignal(Callback):
         received = self._received or signal.SIGTERM
         again = False
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            again = received.name in self.requeue and self._trainer is not None and self._requeued(self._trainer)
+            again = received.name in self.requeue and self._trainer is not None and self._requeued(self._trainer, 10.0)
         text = (
             f"No step was ended and saved within {self.deadline} s of the signal: the run stops, and the checkpoint "
             f"before is the last{'; the job is in the queue again' if again else ''}."
@@ -126,11 +126,11 @@ class SaveOnSignal(Callback):
         return path
 
     @staticmethod
-    def _requeued(trainer: Trainer) -> bool:
+    def _requeued(trainer: Trainer, timeout: float | None = None) -> bool:
         """Whether this is a job of SLURM's, which was put into the queue again by its first process."""
         job, command = os.environ.get("SLURM_JOB_ID"), shutil.which("scontrol")
         if job is None or command is None:
             return False
         if trainer.is_global_zero:
-            subprocess.run([command, "requeue", job], check=False, timeout=10)
+            subprocess.run([command, "requeue", job], check=False, timeout=timeout)
         return True

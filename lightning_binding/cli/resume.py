@@ -85,9 +85,7 @@ def run_to_resume(resume: str, ckpt_path: str | None, base: Path) -> str | None:
         raise InputError(
             f"--resume auto finds the newest checkpoint by itself, and --ckpt_path {ckpt_path} names one: give either."
         )
-    # What stopped at a loss that is no number is not gone on from unasked.
-    found = [file for file in base.rglob("*.ckpt") if not file.name.startswith("nonfinite-")]
-    path = newest_valid(found, rank_zero_info)
+    path = newest_valid(base.rglob("*.ckpt"), rank_zero_info)
     rank_zero_info(
         f"--resume auto: {f'going on from {path}' if path else f'no checkpoint in {base}, a new run begins'}."
     )

@@ -122,7 +122,7 @@ class BindingCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Says where the checkpoint and the command line differ: the command line is what counts."""
-        path, differences = self.config.ckpt_path, []
+        path, differences, changed = self.config.ckpt_path, [], []
         if path is not None and Path(path).is_file():
             checkpoint = read_checkpoint(path)
             fits = self.stage == "fit"
@@ -130,6 +130,7 @@ class BindingCLI(LightningCLI):
             if told := of_the_average(checkpoint, self.stage, self.trainer.callbacks):  # type: ignore[attr-defined]
                 rank_zero_info(told)
             if fits:
+                changed = callback_differences(path, self.config_dump)
                 for sentence in run_differences(path, self.config_dump, self.datamodule, checkpoint):
                     rank_zero_info(sentence)
         for difference in differences:
@@ -138,7 +139,6 @@ class BindingCLI(LightningCLI):
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         if self.stage == "fit" and not any(isinstance(callback, ExactResume) for callback in callbacks):
             callbacks.insert(0, ExactResume())
-        changed = callback_differences(path, self.config_dump) if path and self.stage == "fit" else []
         if self.stage == "fit" and (differences or changed):
             callbacks.append(Overrides(differences, changed))
         given = self.config_dump["model"].get("init_args", {})

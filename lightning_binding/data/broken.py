@@ -11,13 +11,7 @@ from lightning_binding.errors import InputError
 
 
 class TooManyBroken(InputError):
-    """More files are broken than the run tolerates.
-
-    A loader's worker hands its error on with the whole traceback as message; only the sentence is kept.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message.strip().rsplit("TooManyBroken: ", 1)[-1])
+    """More files are broken than the run tolerates."""
 
 
 class BrokenFiles:

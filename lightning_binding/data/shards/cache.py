@@ -124,8 +124,11 @@ class Cached:
         """
         now = time.time_ns()
         for place, info in enumerate([*past, *reversed(infos)]):
-            with suppress(FileNotFoundError):
-                os.utime(self.path(info), ns=(now + place, now + place))
+            with suppress(OSError):  # it is not there, or not ours to touch
+                try:
+                    os.utime(self.path(info), ns=(now + place, now + place), follow_symlinks=False)
+                except PermissionError:  # a file of another user, whose group may write it, takes no time but now
+                    os.utime(self.path(info), follow_symlinks=False)
         if self._prefetcher is None or not self._prefetcher.alive:
             self._prefetcher = Prefetcher(self.fetch)
         self._prefetcher.want(infos)

@@ -112,19 +112,16 @@ class ShardSampler(TrainSampler):
         at: dict[int, int] = {}
         first: dict[int, int] = {}
         blocks = {int(number): order.blocks(int(number)) for number in np.unique(stream)} if self.ahead else {}
+
+        def near(begin: int, end: int) -> list[int]:
+            """The chunks of the blocks that are so far from the one that each stream is in."""
+            places = [(each, now + away) for away in range(begin, end) for each, now in at.items()]
+            there = [blocks[each][place] for each, place in places if first[each] <= place < len(blocks[each])]
+            return [chunk for each in there for chunk in each]
+
         for number, index, place in zip(stream.tolist(), example.tolist(), block.tolist(), strict=True):
             if self.ahead and at.get(number) != place:
                 at[number] = place
                 first.setdefault(number, place)
-                needed, past = (
-                    [
-                        chunk
-                        for away in range(*span)
-                        for each, now in at.items()
-                        if first[each] <= now + away < len(blocks[each])
-                        for chunk in blocks[each][now + away]
-                    ]
-                    for span in ((0, 2), (-self.behind, 0))
-                )
-                self.ahead(needed, past)
+                self.ahead(near(0, 2), near(-self.behind, 0))
             yield index, order.epoch

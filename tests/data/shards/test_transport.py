@@ -293,7 +293,9 @@ def test_the_next_chunks_are_fetched_meanwhile(server: Server, tmp_path: Path) -
     assert any(thread.name == "prefetch" for thread in threading.enumerate())
 
 
-def test_what_is_expected_no_more_is_not_fetched(server: Server, tmp_path: Path) -> None:
+def test_what_is_expected_no_more_is_not_fetched(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A thread that fell behind goes on with what is needed now; what is expected again makes room last."""
     cached = store(server, tmp_path / "cache", timeout=1)
     infos = cached.index().chunks
@@ -315,6 +317,24 @@ def test_what_is_expected_no_more_is_not_fetched(server: Server, tmp_path: Path)
     kept = sorted((at for at in (0, 1, 3, 4)), key=lambda at: cached.path(infos[at]).stat().st_mtime_ns)
     assert kept == [3, 0, 1, 4]  # what makes room first
     assert not cached.path(infos[7]).exists()  # what is past is not fetched again
+    cached.path(infos[7]).symlink_to(tmp_path / "mine")
+    (tmp_path / "mine").touch()
+    os.utime(tmp_path / "mine", (1, 1))
+    utime = os.utime
+
+    def of_another(path: Path, *args: Any, ns: tuple[int, int] | None = None, **options: Any) -> None:
+        if ns is not None:
+            raise PermissionError
+        utime(path, *args, **options)
+
+    before = cached.path(infos[3]).stat().st_mtime_ns
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "utime", of_another)  # as in a cache that a group shares
+        time.sleep(0.05)
+        cached.expect([infos[3]], past=[infos[7]])
+    assert cached.path(infos[3]).stat().st_mtime_ns > before
+    cached.expect([infos[3]], past=[infos[7]])
+    assert (tmp_path / "mine").stat().st_mtime == 1  # what a link names is not the cache's
 
 
 def test_a_folder_through_a_cache(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
